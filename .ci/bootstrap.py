@@ -225,7 +225,7 @@ class Environment:
 
 def locked(name):
     """The entry of one package in requirements.lock, with its hashes."""
-    found = re.search(r"^{}==.*(?:\\\n.*)*".format(re.escape(name)), LOCK.read_text(), re.M)
+    found = re.search(r"^{}==\S+(?: \\\n +--hash=\S+)+".format(re.escape(name)), LOCK.read_text(), re.M)
     if found is None:
         raise SetupError("requirements.lock has no {}; run `git checkout {}`".format(name, LOCK))
     return found.group() + "\n"
