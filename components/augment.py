@@ -1,0 +1,118 @@
+"""Random changes to training images, on normalised batches, the same for any model.
+
+Each policy is a pure function of the images and a seed of two integers: the same seed gives
+the same pictures on any machine. Never used in evaluation or serving.
+
+Legend of shapes: B images, S pixels a side.
+"""
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+POLICIES = ("none", "flip_rotate_zoom", "crop_flip")
+ROTATION = 0.02
+ZOOM = 0.2
+CROP_SHARE = 8
+
+
+def augment(images: tf.Tensor, policy: str, seed: Any) -> tf.Tensor:
+    """Changes each image of a float32 batch (B, S, S, 3) on its own; same shape.
+
+    - none: nothing.
+    - flip_rotate_zoom: left-right flip of one half of the images, rotation by up to 0.02 of a
+      turn either way, zoom by up to 20% either way in height and width independently; the
+      article's, in one interpolation where it has three.
+    - crop_flip: shift by up to S/8 pixels either way in both directions, borders mirrored
+      (padding by S/8 and a random crop), and left-right flip of one half of the images.
+
+    Args:
+        images: Pixels of any range; square, S a number known when the graph is built.
+        policy: One of `POLICIES`.
+        seed: Two integers, shape (2,); take new ones for each batch.
+
+    Raises:
+        ValueError: an unknown policy, or images that are not square.
+    """
+    if policy not in POLICIES:
+        raise ValueError(f"policy: expected one of {', '.join(POLICIES)}, got {policy!r}")
+    height, width = images.shape[1], images.shape[2]
+    if height is None or height != width:
+        raise ValueError(f"expected square images of a fixed size, got {height} x {width}")
+    if policy == "flip_rotate_zoom":
+        return _flip_rotate_zoom(images, seed)
+    return _crop_flip(images, seed) if policy == "crop_flip" else images
+
+
+def augment_dataset(dataset: tf.data.Dataset, policy: str, seed: int) -> tf.data.Dataset:
+    """A data set of (images, ...) batches with `augment` applied to the images of each.
+
+    Batch number n gets the seed (`seed`, n): repeat the data before, not after, so that no two
+    epochs are changed alike.
+    """
+    if policy == "none":
+        return dataset
+
+    def change(index: tf.Tensor, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
+        pair = tf.stack([tf.constant(seed, tf.int64), index])
+        return (augment(batch[0], policy, pair), *batch[1:])
+
+    return dataset.enumerate().map(change, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def _uniform(images: tf.Tensor, seed: Any, rows: int) -> list[tf.Tensor]:
+    """`rows` independent vectors (B,) of numbers from 0 to below 1."""
+    return tf.unstack(tf.random.stateless_uniform((rows, tf.shape(images)[0]), seed))
+
+
+def _flip_rotate_zoom(images: tf.Tensor, seed: Any) -> tf.Tensor:
+    flip, turn, tall, wide = _uniform(images, seed, 4)
+    flip = tf.where(flip < 0.5, -1.0, 1.0)
+    angle = (2.0 * turn - 1.0) * (ROTATION * 2.0 * math.pi)
+    tall = 1.0 + (2.0 * tall - 1.0) * ZOOM
+    wide = 1.0 + (2.0 * wide - 1.0) * ZOOM
+    # An output pixel, relative to the centre, is read from flip @ rotation @ zoom of its place.
+    xx, xy = flip * tf.cos(angle) * wide, -flip * tf.sin(angle) * tall
+    yx, yy = tf.sin(angle) * wide, tf.cos(angle) * tall
+    centre = (images.shape[1] - 1) / 2
+    x0, y0 = centre * (1.0 - xx - xy), centre * (1.0 - yx - yy)
+    zero = tf.zeros_like(flip)
+    return _transform(images, tf.stack([xx, xy, x0, yx, yy, y0, zero, zero], axis=1))
+
+
+def _transform(images: tf.Tensor, matrices: tf.Tensor) -> tf.Tensor:
+    """Reads each output pixel (x, y) from `matrices` @ (x, y, 1); matrices (B, 8)."""
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=matrices,
+        output_shape=tf.constant(images.shape[1:3].as_list(), tf.int32),
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="REFLECT",
+    )
+
+
+def _crop_flip(images: tf.Tensor, seed: Any) -> tf.Tensor:
+    size = images.shape[1]
+    reach = size // CROP_SHARE
+    flip, down, right = _uniform(images, seed, 3)
+    rows = _mirrored(_shift(down, reach) + tf.range(size), size)  # (B, S)
+    columns = _mirrored(_shift(right, reach) + tf.range(size), size)  # (B, S)
+    columns = tf.where(flip[:, tf.newaxis] < 0.5, columns[:, ::-1], columns)
+    # One gather of whole pixels does pad, crop and flip without a padded copy.
+    index = rows[:, :, tf.newaxis] * size + columns[:, tf.newaxis, :]  # (B, S, S)
+    pixels = tf.reshape(images, (-1, size * size, images.shape[3]))
+    return tf.gather(pixels, index, axis=1, batch_dims=1)
+
+
+def _shift(uniform: tf.Tensor, reach: int) -> tf.Tensor:
+    """Whole numbers from -reach to reach, each as likely: (B,) -> (B, 1)."""
+    steps = tf.cast(tf.floor(uniform * (2 * reach + 1)), tf.int32)
+    return (steps - reach)[:, tf.newaxis]
+
+
+def _mirrored(index: tf.Tensor, size: int) -> tf.Tensor:
+    """Indices beyond 0 .. size - 1 folded back, the border pixel itself not repeated."""
+    index = tf.abs(index)
+    return tf.where(index >= size, 2 * (size - 1) - index, index)
