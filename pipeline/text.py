@@ -1,7 +1,10 @@
 """How times, metrics and text from outside are written for people to read."""
 
+import os
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import TextIO
 
 _TOP_K = re.compile(r"top_(\d+)_accuracy")
@@ -83,3 +86,36 @@ def split_logs(logs: Mapping[str, float]) -> tuple[dict[str, float], dict[str, f
         else:
             train[key] = value
     return train, evaluation
+
+
+def top_k_keys(names: Iterable[str]) -> list[str]:
+    """The `top_K_accuracy` among these names, each once, K ascending."""
+    return sorted({n for n in names if _TOP_K.fullmatch(n)}, key=lambda n: int(n.split("_")[1]))
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
+    """Rows of cells as lines with two spaces between columns, no trailing space.
+
+    Columns in `right` are flush right. A row of one cell is a heading: it may be as long
+    as it is and widens no column.
+    """
+    clean = [[printable(cell).replace("\n", " ") for cell in row] for row in rows]
+    full = [row for row in clean if len(row) > 1]
+    widths = [max(map(len, column)) for column in zip_longest(*full, fillvalue="")]
+    return [
+        "  ".join(
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=False))
+        ).rstrip()
+        for row in clean
+    ]
+
+
+def emit(text: str) -> None:
+    """Writes text and a line break to standard output, whose reader may have gone."""
+    safe = printable(text, sys.stdout.encoding)
+    try:
+        print(safe, flush=True)
+    except BrokenPipeError:
+        # Python flushes again as it exits, and would complain then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
