@@ -18,8 +18,9 @@ help: ## list the commands
 		printf '%-12s %s\n' "$$name" "$$text"; done
 
 setup: ## make or update the environment in .venv (PYTHON=python3.11 picks another Python)
-	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \
-		echo "vitpipe setup: no '$(PYTHON)' on this machine; install Python 3.11, or name another one: make setup PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 6))' 2>/dev/null || { \
+		echo "vitpipe setup: '$(PYTHON)' is no Python 3; install Python 3.11, or name it: make setup PYTHON=/path/to/python3.11" >&2; \
+		exit 1; }
 	@"$(PYTHON)" .ci/bootstrap.py "$(VENV)"
 
 run: setup ## train, evaluate and push a model on generated images (PRESET, DATA, WORKDIR, ARGS)
