@@ -257,4 +257,4 @@ class _LiveScreen:
         except (OSError, ValueError):  # no terminal behind it: rich's own size holds
             return
         if size.columns > 0 and size.lines > 0:
-            self._console.size = (size.columns, size.lines)  # type: ignore[assignment]
+            self._console.size = (size.columns, size.lines)
