@@ -11,9 +11,7 @@ from models.layers import ConvStem, PatchStem, TokenEmbedding, dense
 __all__ = ["ViTConfig", "build_vit"]
 
 
-def build_vit(
-    config: ViTConfig, num_classes: int, seed: int = 0, dtype: Any = None
-) -> keras.Model:
+def build_vit(config: ViTConfig, num_classes: int, seed: int = 0, dtype: Any = None) -> keras.Model:
     """The model: normalised images (B, S, S, 3) to logits (B, num_classes), both float32.
 
     Equal seeds give equal weights, on any machine, one Keras backend at a time.

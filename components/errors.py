@@ -1,0 +1,28 @@
+"""Errors that end a run, each with the exit code that the command line documents.
+
+A message says what was expected, what came, and what to do.
+"""
+
+
+class VitpipeError(Exception):
+    """Anything that vitpipe itself refuses or gives up on."""
+
+    exit_code = 1
+
+
+class UsageError(VitpipeError):
+    """A command, a setting or a path that cannot be used as given."""
+
+    exit_code = 2
+
+
+class DataError(VitpipeError):
+    """Data that preparation or the validation gate refuses."""
+
+    exit_code = 2
+
+
+class ModelRefusedError(VitpipeError):
+    """A model that the Evaluator or the serving check refuses."""
+
+    exit_code = 3

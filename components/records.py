@@ -1,0 +1,94 @@
+"""Reading the records of an Examples artifact, and telling which of them are bad."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from components import contract, images
+
+_BATCH = 512
+
+
+@dataclass(frozen=True)
+class BadRecord:
+    """A record that no stage after the gate may see, and why."""
+
+    split: str
+    position: int
+    id: str
+    feature: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.split}, record {self.id}, {self.feature}: {self.reason}"
+
+
+def shard_paths(split_uri: str) -> list[str]:
+    """The TFRecord files of one split, sorted, which fixes the order of the records."""
+    return sorted(tf.io.gfile.glob(os.path.join(split_uri, "*")))
+
+
+def read_shards(paths: Sequence[str], batch: int = _BATCH) -> Iterator[list[bytes]]:
+    """Serialized examples of GZIP TFRecord files, in order, in lists of `batch`."""
+    dataset = tf.data.TFRecordDataset(list(paths), compression_type="GZIP")
+    for records in dataset.batch(batch).as_numpy_iterator():
+        yield list(records)
+
+
+def find_bad_records(
+    split: str, paths: Sequence[str], num_classes: int, max_pixels: int
+) -> Iterator[BadRecord]:
+    """Holds every record against the contract and decodes its image.
+
+    Args:
+        split: name that the findings carry.
+        paths: GZIP TFRecord files.
+        num_classes: labels are 0 .. num_classes - 1.
+        max_pixels: largest width x height of an image.
+
+    Yields:
+        One finding a bad record (its first), in the order of the records; `position`
+        counts over all `paths`.
+    """
+    start = 0
+    for records in read_shards(paths):
+        examples = [tf.train.Example.FromString(record) for record in records]
+        findings = [_field_problem(example, num_classes) for example in examples]
+        whole = [index for index, finding in enumerate(findings) if finding is None]
+        encoded = [_image(examples[index]) for index in whole]
+        for index, problem in zip(whole, images.find_problems(encoded, max_pixels), strict=True):
+            findings[index] = (contract.IMAGE, problem) if problem else None
+        for index, finding in enumerate(findings):
+            if finding:
+                name = record_id(examples[index], start + index)
+                yield BadRecord(split, start + index, name, *finding)
+        start += len(records)
+
+
+def record_id(example: tf.train.Example, position: int) -> str:
+    """The id as text, or the position where a record has none."""
+    values = example.features.feature[contract.ID].bytes_list.value
+    return values[0].decode("utf-8", "backslashreplace") if values else f"#{position}"
+
+
+def _image(example: tf.train.Example) -> bytes:
+    value: bytes = example.features.feature[contract.IMAGE].bytes_list.value[0]
+    return value
+
+
+def _field_problem(example: tf.train.Example, num_classes: int) -> tuple[str, str] | None:
+    """The first feature that breaks the contract, with the reason."""
+    features = example.features.feature
+    for name, kind in ((contract.ID, "bytes"), (contract.IMAGE, "bytes"), (contract.LABEL, "int64")):
+        if name not in features:
+            return name, "missing"
+        values = getattr(features[name], f"{kind}_list").value
+        if len(values) != 1:
+            found = features[name].WhichOneof("kind") or "nothing"
+            return name, f"expected one {kind} value, got {len(values)} (the record has {found})"
+    label = features[contract.LABEL].int64_list.value[0]
+    if not 0 <= label < num_classes:
+        return contract.LABEL, f"{label} is outside the domain 0 .. {num_classes - 1}"
+    return None

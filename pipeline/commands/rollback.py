@@ -1,0 +1,37 @@
+"""`vitpipe rollback`: serve an earlier version again."""
+
+import argparse
+from pathlib import Path
+
+HELP = "make an earlier pushed version the newest one again"
+
+
+def add_serving(parser: argparse.ArgumentParser) -> None:
+    """The arguments that name a served model."""
+    parser.add_argument("--workdir", type=Path, default=Path("work"), metavar="DIR",
+                        help="work directory of the runs (default: %(default)s)")
+    parser.add_argument("--push-to", type=Path, metavar="DIR",
+                        help="serving directory (default: WORKDIR/serving)")
+    parser.add_argument("--model", default="vit", help="model name (default: %(default)s)")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments."""
+    add_serving(parser)
+    parser.add_argument("--to", type=int, required=True, metavar="VERSION", help="version to serve")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Publishes a copy under a new number: servers take the highest, and numbers only grow."""
+    from components import versions
+    from pipeline.workdir import WorkDir
+
+    workdir = WorkDir(args.workdir.absolute())
+    model_dir = (args.push_to or workdir.serving).absolute() / args.model
+    with workdir.locked():
+        path = versions.roll_back(model_dir, args.to)
+    if path.name == str(args.to):
+        print(f"version {args.to} is the newest already: {path}")
+    else:
+        print(f"version {args.to} is served again, as version {path.name}: {path}")
+    return 0

@@ -1,0 +1,170 @@
+"""A run on this machine, from the command to the exit code."""
+
+import os
+import shlex
+import shutil
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from components import progress as reporting
+from components.errors import DataError, ModelRefusedError, UsageError, VitpipeError
+from pipeline.capture import captured_output
+from pipeline.config import RunConfig, to_values, to_yaml
+from pipeline.data.dataset import DataSet, read_dataset
+from pipeline.progress import Progress
+from pipeline.record import CONFIG_FILE, LOG_FILE, REPORT_FILE, RunRecord
+from pipeline.report import summary_table
+from pipeline.workdir import WorkDir
+
+STATUSES = {0: "pushed", 2: "data_refused", 3: "model_refused"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked for."""
+
+    preset: str
+    config: RunConfig
+    data: Path
+    workdir: WorkDir
+    serving: Path
+    arguments: tuple[str, ...]
+
+    @property
+    def model_dir(self) -> Path:
+        """The folder that a model server watches."""
+        return self.serving / self.config.pusher.model_name
+
+
+def run(request: Request) -> int:
+    """Runs the pipeline and returns the exit code.
+
+    Raises:
+        VitpipeError: the run was refused before it began; nothing was written.
+    """
+    with request.workdir.locked():
+        dataset = read_dataset(request.data)
+        _refuse_early(request.config, dataset)
+        folder = request.workdir.new_run()
+        (folder / CONFIG_FILE).write_text(to_yaml(request.config))
+        record = RunRecord(folder, _first_entries(request, dataset))
+        with captured_output(folder / LOG_FILE) as stream:
+            interactive = stream.isatty()
+            try:
+                code = _observed(request, dataset, record, stream)
+            except KeyboardInterrupt:
+                code = 1
+                record.update(status="failed", exit_code=1, message="interrupted")
+            summary_table(record.summary, stream, interactive)
+            print(f"log     {folder / LOG_FILE}\nreport  {folder / REPORT_FILE}", file=stream)
+        return code
+
+
+def _refuse_early(config: RunConfig, dataset: DataSet) -> None:
+    """What would fail in an hour is refused now."""
+    images, batch = dataset.examples["train"], config.trainer.batch_size
+    if images < batch:
+        raise UsageError(
+            f"the training split has {images} images, less than one batch of {batch}: add "
+            f"images or use --set trainer.batch_size={images}"
+        )
+    if len(dataset.class_names) < 2:
+        raise DataError("expected at least two classes, got one: there is nothing to learn")
+    if config.validation.schema and not Path(config.validation.schema).is_file():
+        raise UsageError(f"validation.schema: there is no file {config.validation.schema}")
+
+
+def _first_entries(request: Request, dataset: DataSet) -> dict[str, Any]:
+    splits = {
+        name: {"examples": split.examples, "per_class": split.per_class(len(dataset.class_names))}
+        for name, split in dataset.splits.items()
+    }
+    return {
+        "preset": request.preset,
+        "resume_command": shlex.join(["vitpipe", *request.arguments]),
+        "data": {"dir": str(dataset.directory), "classes": list(dataset.class_names),
+                 "splits": splits, "dropped": []},
+        "config": to_values(request.config),
+    }
+
+
+def _observed(request: Request, dataset: DataSet, record: RunRecord, stream: TextIO) -> int:
+    with Progress(stream, stream.isatty()) as shown:
+        shown.note(f"run {record.folder.name}, preset {request.preset}: loading TensorFlow and TFX")
+
+        def listener(event: str, values: dict[str, Any]) -> None:
+            record.on_event(event, values)
+            _show(shown, event, values)
+
+        with reporting.listening(listener):
+            code = _executed(request, dataset, record)
+    if code == 0:
+        # What they were kept for is published.
+        shutil.rmtree(request.workdir.checkpoints, ignore_errors=True)
+    return code
+
+
+def _show(shown: Progress, event: str, values: dict[str, Any]) -> None:
+    handlers = {
+        "component_started": shown.component_started,
+        "component_finished": shown.component_finished,
+        "step": shown.training,
+        "epoch": shown.epoch_finished,
+    }
+    if event in handlers:
+        handlers[event](**values)
+    elif event == "note":
+        shown.note(values["text"])
+
+
+def _executed(request: Request, dataset: DataSet, record: RunRecord) -> int:
+    """Runs the DAG and settles the record, whatever happens."""
+    set_environment()
+    # Imported here: a quarter of a minute that refusals and --help need not wait for.
+    from pipeline import execution
+
+    job = execution.Job(request.config, _inputs(request, dataset), str(request.workdir.artifacts),
+                        str(request.workdir.metadata), record.folder.name)
+    outcome = execution.Execution(job)
+    code, message = 0, ""
+    try:
+        outcome.run()
+    except VitpipeError as error:
+        code, message = error.exit_code, str(error)
+    except Exception as error:  # any component may fail in any way; the log has the trace
+        traceback.print_exc()
+        code, message = 1, f"{type(error).__name__}: {error}"
+    facts = outcome.facts()
+    if code == 0 and facts["pushed_path"] is None:
+        code, message = ModelRefusedError.exit_code, "\n".join(facts["refusals"])
+    data = {**record.summary["data"], "dropped": facts.pop("dropped")}
+    record.update(**facts, data=data, status=STATUSES.get(code, "failed"), exit_code=code,
+                  message=message)
+    outcome.write_report(record.folder / REPORT_FILE, record.summary)
+    return code
+
+
+def _inputs(request: Request, dataset: DataSet) -> Any:
+    from pipeline.dag import Inputs
+    from pipeline.execution import missing_versions
+
+    patterns = {name: os.path.join(split.folder.name, "*")
+                for name, split in dataset.splits.items()}
+    return Inputs(
+        data_dir=str(dataset.directory),
+        patterns=patterns,
+        class_names=dataset.class_names,
+        data_digest=dataset.digest,
+        checkpoint_dir=str(request.workdir.checkpoints),
+        model_dir=str(request.model_dir),
+        missing=missing_versions(request.workdir.metadata, request.model_dir),
+    )
+
+
+def set_environment() -> None:
+    """What has to stand before TensorFlow is imported, said once."""
+    # TensorFlow Transform's layer is a Keras 2 layer; `import keras` stays Keras 3.
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    os.environ["KERAS_BACKEND"] = "tensorflow"

@@ -1,0 +1,183 @@
+"""What the artifacts of a run say: metrics, verdicts and what the report shows."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_data_validation as tfdv
+import tensorflow_model_analysis as tfma
+from tfx.types import artifact_utils
+from tfx.utils import path_utils
+
+from components import contract, evaluator, feeding, gate, records, run_record, serving_check
+from components.settings import GateConfig
+from pipeline.runner import Outputs
+
+Nodes = Mapping[str, Outputs]
+Metrics = dict[str, float]
+CANDIDATE, BASELINE = "candidate", "baseline"
+_SAMPLES = 24
+_SHOWN_PREDICTIONS = 3
+
+
+def metrics(evaluation_uri: str, model_name: str | None) -> Metrics:
+    """Metrics over the whole split by name; `model_name` where two models were measured."""
+    return _slices(evaluation_uri, model_name).get((), {})
+
+
+def per_class(evaluation_uri: str, model_name: str | None, names: tuple[str, ...]) -> list[dict]:
+    """One row a class: name, examples and its metrics."""
+    slices = _slices(evaluation_uri, model_name)
+    rows = []
+    for label, name in enumerate(names):
+        found = slices.get(((contract.LABEL, label),), {})
+        rows.append({
+            "name": name,
+            "examples": int(found.get(evaluator.EXAMPLES, 0)),
+            "top_1_accuracy": found.get(evaluator.TOP_1, 0.0),
+            "top_5_accuracy": found.get("top_5_accuracy"),
+        })
+    return rows
+
+
+def _slices(uri: str, model_name: str | None) -> dict[tuple, Metrics]:
+    result = tfma.load_eval_result(uri, model_name=model_name)
+    slices = {}
+    for key, outputs in result.slicing_metrics:
+        values = outputs[""][""]
+        slices[tuple(key)] = {
+            name: float(value["doubleValue"]) for name, value in values.items()
+            if "doubleValue" in value
+        }
+    return slices
+
+
+def confusion(evaluation_uri: str, model_name: str | None, size: int) -> list[list[int]]:
+    """Counts, rows are true classes and columns predicted ones."""
+    result = tfma.load_eval_result(evaluation_uri, model_name=model_name)
+    matrix = np.zeros((size, size), int)
+    for key, outputs in result.plots:
+        if key:
+            continue
+        plot = outputs[""][""]["multiClassConfusionMatrixAtThresholds"]
+        for entry in plot["matrices"][0]["entries"]:
+            row, column = int(entry.get("actualClassId", 0)), int(entry.get("predictedClassId", 0))
+            matrix[row, column] = int(float(entry.get("numWeightedExamples", 0)))
+    counts: list[list[int]] = matrix.tolist()
+    return counts
+
+
+def model_names(blessing: Any) -> tuple[str | None, str | None]:
+    """Names under which TFMA kept candidate and baseline; no names for a lone model."""
+    if blessing.has_custom_property("baseline_model_id"):
+        return CANDIDATE, BASELINE
+    return None, None
+
+
+def refusals(measured: Metrics, baseline: Metrics | None, config: GateConfig, k: int) -> list[str]:
+    """Why the Evaluator did not bless a model, in words with figures."""
+    name = f"top_{k}_accuracy"
+    value, found = measured[name], []
+    if value < config.top_k_accuracy:
+        found.append(f"{name} {value:.4f} on split {config.split} is below the required "
+                     f"{config.top_k_accuracy:.4f}")
+    if baseline and value - baseline[name] < -config.max_regression:
+        found.append(f"{name} {value:.4f} is more than {config.max_regression:.4f} below the "
+                     f"{baseline[name]:.4f} of the latest blessed model")
+    return found
+
+
+def dropped_records(nodes: Nodes) -> list[dict[str, str]]:
+    """What the gate left out."""
+    path = os.path.join(_uri(nodes, "ValidationGate", "validated"), gate.DROPPED_FILE)
+    return json.loads(_read(path))  # type: ignore[no-any-return]
+
+
+def check_result(nodes: Nodes) -> dict[str, Any]:
+    """What the serving check found."""
+    path = os.path.join(_uri(nodes, "ServingCheck", "blessing"), serving_check.RESULT_FILE)
+    return json.loads(_read(path))  # type: ignore[no-any-return]
+
+
+def history(nodes: Nodes) -> dict[str, list[float]]:
+    """Curves of the training."""
+    return run_record.read_history(_uri(nodes, "Trainer", "model_run"))
+
+
+def anomalies(nodes: Nodes) -> list[dict[str, str]]:
+    """What ExampleValidator found."""
+    found = gate.read_anomalies(_uri(nodes, "ExampleValidator", "anomalies"))
+    return [{"split": s, "feature": f, "reason": r} for s, f, r in found]
+
+
+def statistics(nodes: Nodes) -> list[dict[str, Any]]:
+    """One row a split and feature."""
+    artifacts = nodes["StatisticsGen"]["statistics"]
+    rows = []
+    for split in contract.SPLITS:
+        path = os.path.join(artifact_utils.get_split_uri(artifacts, split), "FeatureStats.pb")
+        data = tfdv.load_stats_binary(path).datasets[0]
+        for feature in data.features:
+            rows.append({
+                "split": split,
+                "feature": feature.path.step[0],
+                "type": feature.Type.Name(feature.type) if hasattr(feature, "Type") else "",
+                "examples": int(data.num_examples),
+                "missing": int(_common(feature).num_missing),
+                "note": _note(feature),
+            })
+    return rows
+
+
+def _common(feature: Any) -> Any:
+    return getattr(feature, feature.WhichOneof("stats")).common_stats
+
+
+def _note(feature: Any) -> str:
+    kind = feature.WhichOneof("stats")
+    if kind == "num_stats":
+        numbers = feature.num_stats
+        return f"{numbers.min:g} .. {numbers.max:g}, mean {numbers.mean:.3g}"
+    if kind == "bytes_stats":
+        stats = feature.bytes_stats
+        return f"{stats.unique} distinct, {stats.avg_num_bytes:.0f} bytes on average"
+    return f"{feature.string_stats.unique} distinct"
+
+
+def samples(nodes: Nodes, names: tuple[str, ...], split: str) -> list[dict[str, Any]]:
+    """Images of `split` with what the exported model says of them."""
+    uri = artifact_utils.get_split_uri(nodes["ValidationGate"]["validated"], split)
+    serialized = list(
+        feeding.serialized(records.shard_paths(uri)).take(_SAMPLES).as_numpy_iterator()
+    )
+    model = tf.saved_model.load(
+        path_utils.serving_model_path(_uri(nodes, "Trainer", "model"))
+    )
+    answers = model.signatures["serving_default"](examples=tf.constant(serialized))
+    classes, scores = answers["top_classes"].numpy(), answers["top_scores"].numpy()
+    rows = []
+    for position, item in enumerate(serialized):
+        example = tf.train.Example.FromString(item)
+        features = example.features.feature
+        best = zip(classes[position], scores[position], strict=True)
+        rows.append({
+            "image": features[contract.IMAGE].bytes_list.value[0],
+            "id": records.record_id(example, position),
+            "label": names[features[contract.LABEL].int64_list.value[0]],
+            "predictions": [(c.decode(), float(s)) for c, s in best][:_SHOWN_PREDICTIONS],
+        })
+    return rows
+
+
+def _uri(nodes: Nodes, node: str, output: str) -> str:
+    uri: str = nodes[node][output][0].uri
+    return uri
+
+
+def _read(path: str) -> str:
+    with tf.io.gfile.GFile(path) as file:
+        text: str = file.read()
+    return text
