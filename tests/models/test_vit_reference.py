@@ -5,6 +5,7 @@ Legend of shapes: B images, S pixels a side, P patch side, N patches, T tokens, 
 
 import dataclasses
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,8 +18,8 @@ from models.vit import build_vit
 
 TOLERANCE = 1e-5
 BASE = ViTConfig(image_size=8, patch_size=4, width=12, depth=2, heads=3, mlp_width=20)
-CONV = {"stem": "conv", "stem_channels": (6, 12)}
-CASES = {
+CONV: dict[str, Any] = {"stem": "conv", "stem_channels": (6, 12)}
+CASES: dict[str, dict[str, Any]] = {
     "patch stem, class token": {},
     "mean pooling": {"pooling": "mean"},
     "sequence pooling": {"pooling": "sequence"},
@@ -193,6 +194,6 @@ def test_forward_agrees_with_reference(options: dict) -> None:
 
 
 def test_every_choice_of_the_config_is_compared() -> None:
-    compared = set().union(*CASES.values())
+    compared = {name for options in CASES.values() for name in options}
     sizes = {"name", "image_size", "width", "depth", "heads", "mlp_width"}
     assert compared | sizes == {field.name for field in dataclasses.fields(ViTConfig)}
