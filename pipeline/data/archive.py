@@ -54,7 +54,7 @@ def _copy(source: IO[bytes], target: BinaryIO, digest: "hashlib._Hash", shown: "
     while block := source.read(_BLOCK):
         got += len(block)
         if got > _LARGEST_DOWNLOAD:
-            raise DataError(f"the download is larger than {_LARGEST_DOWNLOAD} bytes; it was stopped")
+            raise DataError(f"the download is larger than {_LARGEST_DOWNLOAD} bytes; stopped")
         target.write(block)
         digest.update(block)
         shown.update(got)

@@ -51,25 +51,28 @@ def prepare(source: str | None, target: Path, sha1: Mapping[str, str] = SHA1) ->
     made = output.already_made(target, input_digest)
     if made is not None:
         return made | {"untouched": True}
-    with output.staging(target) as folder:
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            batches = _locate(source or URL, Path(scratch), sha1)
-            names = _class_names(batches)
-            _check(batches, sha1)
-            train_files = sorted(batches / name for name in sha1 if name != _TEST_FILE)
-            total = sum(_count(path) for path in train_files)
-            first_eval = total - total // _EVAL_SHARE
-            splits = {
-                TRAIN: _records(train_files, "train", 0, first_eval, len(names)),
-                EVAL: _records(train_files, "train", first_eval, total, len(names)),
-                TEST: _records(
-                    [batches / _TEST_FILE], "test", 0, _count(batches / _TEST_FILE), len(names)
-                ),
-            }
-            manifest = output.write(
-                folder, "cifar10", input_digest, output.Prepared(names, splits)
-            )
-    return manifest
+    with (
+        output.staging(target) as folder,
+        tempfile.TemporaryDirectory(dir=folder) as scratch,
+    ):
+        batches = _locate(source or URL, Path(scratch), sha1)
+        _check(batches, sha1)
+        prepared = _split(batches, sha1)
+        return output.write(folder, "cifar10", input_digest, prepared)
+
+
+def _split(batches: Path, sha1: Mapping[str, str]) -> output.Prepared:
+    names = _class_names(batches)
+    files = sorted(batches / name for name in sha1 if name != _TEST_FILE)
+    test = batches / _TEST_FILE
+    total = sum(_count(path) for path in files)
+    first_eval = total - total // _EVAL_SHARE
+    splits = {
+        TRAIN: _records(files, "train", range(first_eval), len(names)),
+        EVAL: _records(files, "train", range(first_eval, total), len(names)),
+        TEST: _records([test], "test", range(_count(test)), len(names)),
+    }
+    return output.Prepared(names, splits)
 
 
 def _locate(source: str, scratch: Path, sha1: Mapping[str, str]) -> Path:
@@ -119,19 +122,16 @@ def _count(path: Path) -> int:
     return count
 
 
-def _records(
-    files: list[Path], prefix: str, start: int, stop: int, classes: int
-) -> Iterator[Record]:
-    """Records start .. stop of the files one after the other; ids count from 0."""
+def _records(files: list[Path], prefix: str, wanted: range, classes: int) -> Iterator[Record]:
+    """The wanted records of the files one after the other; ids count from 0."""
     first = 0
     for path in files:
         count = _count(path)
-        for low in range(max(start - first, 0), min(stop - first, count), _CHUNK):
-            high = min(low + _CHUNK, stop - first, count)
-            raw = np.fromfile(
-                path, np.uint8, (high - low) * _RECORD_BYTES, offset=low * _RECORD_BYTES
-            ).reshape(-1, _RECORD_BYTES)
-            yield from _to_records(raw, prefix, first + low, classes)
+        stop = min(wanted.stop - first, count)
+        for low in range(max(wanted.start - first, 0), stop, _CHUNK):
+            length = min(_CHUNK, stop - low) * _RECORD_BYTES
+            raw = np.fromfile(path, np.uint8, length, offset=low * _RECORD_BYTES)
+            yield from _to_records(raw.reshape(-1, _RECORD_BYTES), prefix, first + low, classes)
         first += count
 
 

@@ -18,6 +18,8 @@ from pipeline.data.output import check_files, file_digest, read_manifest
 from pipeline.data.records import is_gzip, read_frames
 from pipeline.data.wire import int64_feature
 
+# More than any data set of images has; a wrong label must not make millions of names.
+_MOST_CLASSES = 100_000
 _FOLDERS = {TRAIN: ("train",), EVAL: ("eval", "validation", "val"), TEST: ("test",)}
 
 
@@ -157,8 +159,11 @@ def _class_names(directory: Path, train_labels: Mapping[int, int]) -> tuple[str,
     path = directory / LABELS_FILE
     if not path.exists():
         classes = max(train_labels, default=-1) + 1
-        if classes < 1:
-            raise DataError(f"no record in {directory}/train has a label of 0 or more")
+        if not 1 <= classes <= _MOST_CLASSES:
+            raise DataError(
+                f"the largest label of the training split of {directory} is {classes - 1}; "
+                f"expected 0 .. {_MOST_CLASSES - 1}, or {LABELS_FILE} with the class names"
+            )
         return tuple(str(label) for label in range(classes))
     try:
         names = tuple(path.read_text(encoding="utf-8").splitlines())

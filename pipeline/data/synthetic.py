@@ -5,7 +5,7 @@ the mean colour tells at most the two families apart.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from components.contract import EVAL, TEST, TRAIN
 from pipeline.data import output
+from pipeline.data.options import SyntheticConfig
 from pipeline.data.png import encode_pngs
 from pipeline.data.records import Record
 
@@ -20,29 +21,6 @@ SHAPES = ("disc", "ring", "cross", "rows", "columns")
 COLORS = ("red", "blue")
 CLASS_NAMES = tuple(f"{color} {shape}" for color in COLORS for shape in SHAPES)
 _CHUNK = 500
-
-
-@dataclass(frozen=True)
-class SyntheticConfig:
-    """How many images are generated, and how."""
-
-    train: int = field(default=2000, metadata={"help": "images for training"})
-    eval: int = field(default=400, metadata={"help": "images for evaluation while training"})
-    test: int = field(default=400, metadata={"help": "images for the final evaluation"})
-    size: int = field(default=32, metadata={"help": "both sides in pixels"})
-    seed: int = field(default=1, metadata={"help": "another seed gives other images"})
-
-    def __post_init__(self) -> None:
-        for name in ("train", "eval", "test"):
-            if not len(CLASS_NAMES) <= getattr(self, name) <= 10**7:
-                raise ValueError(
-                    f"{name} must be {len(CLASS_NAMES)} (one image a class) .. 10000000, "
-                    f"got {getattr(self, name)}"
-                )
-        if not 8 <= self.size <= 1024:
-            raise ValueError(f"size must be 8 .. 1024 pixels, got {self.size}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be 0 or more, got {self.seed}")
 
 
 def prepare(config: SyntheticConfig, target: Path) -> dict[str, Any]:
