@@ -284,7 +284,7 @@ def main(arguments: List[str]) -> int:
                 environment.lock(rest)
             elif not environment.is_current():
                 set_up(environment)
-    except SetupError as error:
+    except (SetupError, OSError) as error:
         print("vitpipe setup: {}".format(error), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
