@@ -58,7 +58,6 @@ def run(request: Request) -> int:
                 code = 1
                 record.update(status="failed", exit_code=1, message="interrupted")
             summary_table(record.summary, stream, interactive)
-            print(f"log     {folder / LOG_FILE}\nreport  {folder / REPORT_FILE}", file=stream)
         return code
 
 
@@ -83,7 +82,6 @@ def _first_entries(request: Request, dataset: DataSet) -> dict[str, Any]:
     }
     return {
         "preset": request.preset,
-        "resume_command": shlex.join(["vitpipe", *request.arguments]),
         "data": {"dir": str(dataset.directory), "classes": list(dataset.class_names),
                  "splits": splits, "dropped": []},
         "config": to_values(request.config),
@@ -140,8 +138,9 @@ def _executed(request: Request, dataset: DataSet, record: RunRecord) -> int:
     if code == 0 and facts["pushed_path"] is None:
         code, message = ModelRefusedError.exit_code, "\n".join(facts["refusals"])
     data = {**record.summary["data"], "dropped": facts.pop("dropped")}
+    resume = shlex.join(["vitpipe", *request.arguments]) if code == 1 else None
     record.update(**facts, data=data, status=STATUSES.get(code, "failed"), exit_code=code,
-                  message=message)
+                  message=message, resume_command=resume)
     outcome.write_report(record.folder / REPORT_FILE, record.summary)
     return code
 

@@ -89,7 +89,27 @@ def _outcome(connection: Any, execution_id: int) -> tuple[str, Outputs]:
     with metadata.Metadata(connection) as handle:
         (execution,) = handle.store.get_executions_by_id([execution_id])
         outputs = handle.get_outputs_of_execution(execution_id) or {}
-        return _STATES.get(execution.last_known_state, "failed"), dict(outputs)
+        state = _STATES.get(execution.last_known_state, "failed")
+        if state == "done" and _resolves_as_before(handle.store, execution):
+            state = "cached"
+        return state, dict(outputs)
+
+
+def _resolves_as_before(store: mlmd.MetadataStore, execution: Any) -> bool:
+    """Whether a resolver, which has no cache, found what it found the time before."""
+    found = _resolved(store, execution.id)
+    if not found:
+        return False
+    (kind,) = store.get_execution_types_by_id([execution.type_id])
+    earlier = [item.id for item in store.get_executions_by_type(kind.name)
+               if item.id < execution.id]
+    return bool(earlier) and _resolved(store, max(earlier)) == found
+
+
+def _resolved(store: mlmd.MetadataStore, execution_id: int) -> set[tuple[str, int]]:
+    events = store.get_events_by_execution_ids([execution_id])
+    return {(event.path.steps[0].key, event.artifact_id) for event in events
+            if event.type == metadata_store_pb2.Event.INTERNAL_OUTPUT}
 
 
 def live_artifacts(metadata_path: str, type_name: str) -> list[Any]:

@@ -8,8 +8,7 @@ from pathlib import Path
 from components.errors import DataError, UsageError
 
 _IMAGE_SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff")
-    + (".heic", ".avif", ".ico")
+    (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".heic")
 )
 # Folders of that name are splits made by somebody, not classes.
 _SPLIT_NAMES = frozenset(("train", "val", "valid", "validation", "eval", "test"))

@@ -15,7 +15,7 @@ WIDTH, HEIGHT = 340, 200
 LEFT, RIGHT, TOP, BOTTOM = 46, 330, 10, 174
 
 GATE_WIDTH = 420
-GATE_LEFT, GATE_RIGHT, GATE_ROW = 92, 404, 26
+GATE_LEFT, GATE_RIGHT, GATE_ROW = 112, 404, 26
 
 _MOST_DOTS = 120
 
@@ -163,19 +163,31 @@ def _line(key: str, name: str, values: Sequence[float], x_of: Scale, y_of: Scale
 
 
 def _level(key: str, level: float) -> str:
-    return f"{100 * level:.4g}%" if is_share(key) else f"{level:.4g}"
+    return f"{100 * level:.4g}%" if is_share(key) else _short(level)
+
+
+def _short(value: float) -> str:
+    """At most six characters or so: `0.25`, `2.5e-4`."""
+    if value and not 1e-3 <= abs(value) < 1e5:
+        digits, _, power = f"{value:.2e}".partition("e")
+        return f"{float(digits):g}e{int(power)}"
+    return f"{value:.4g}"
 
 
 def _value(key: str, value: float) -> str:
-    return f"{value:.3g}" if key == "learning_rate" else metric_value(key, value)
+    return _short(value) if key == "learning_rate" else metric_value(key, value)
 
 
-def gate(measured: float | None, wanted: Threshold) -> Gate:
+def gate(measured: float, wanted: Threshold) -> Gate:
     """The picture of the gate: what passes lies right of `floor_x`."""
-    marks = [("this model", measured, "model"), ("required", wanted.required, "limit")]
+    passed = "model pass" if measured >= wanted.floor else "model miss"
+    marks = [("this model", measured, passed), ("required", wanted.required, "limit")]
     if wanted.baseline is not None:
+        margin = metric_value(wanted.metric, wanted.max_regression)
         marks.append(("baseline", wanted.baseline, "base"))
-        marks.append(("least allowed", wanted.baseline - wanted.max_regression, "limit"))
+        marks.append(
+            (f"baseline \u2212 {margin}", wanted.baseline - wanted.max_regression, "limit")
+        )
     shown = [
         (name, value, kind)
         for name, value, kind in marks

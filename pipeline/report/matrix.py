@@ -23,7 +23,7 @@ class Cell:
     @property
     def deep(self) -> bool:
         """Whether the colour is so strong that the count must be light."""
-        return self.shade > 0.55
+        return self.hit and self.shade > 0.75
 
 
 @dataclass(frozen=True)

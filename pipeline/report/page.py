@@ -1,5 +1,6 @@
 """`report.html`: one file that shows a run and why its model was let through or not."""
 
+import math
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -141,9 +142,10 @@ def _tiles(summary: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _gate(summary: Mapping[str, Any]) -> charts.Gate | None:
     wanted = threshold(summary)
-    if wanted is None:
+    measured = (summary.get("metrics") or {}).get(wanted.metric) if wanted else None
+    if wanted is None or measured is None or not math.isfinite(measured):
         return None
-    return charts.gate((summary.get("metrics") or {}).get(wanted.metric), wanted)
+    return charts.gate(measured, wanted)
 
 
 def _matrix(summary: Mapping[str, Any], evidence: Evidence) -> Matrix | None:
