@@ -99,6 +99,7 @@ def _context(summary: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
         "samples": samples(evidence.samples),
         "splits": splits(summary.get("data") or {}),
         "dropped": shorten(even((summary.get("data") or {}).get("dropped") or (), _DROPPED)),
+        "data_passed": _passed_gate(summary),
         "statistics": shorten(even(evidence.statistics, _STATISTICS)),
         "anomalies": shorten(even(evidence.anomalies, _ANOMALIES)),
         "stages": stages(summary.get("components") or ()),
@@ -146,6 +147,14 @@ def _gate(summary: Mapping[str, Any]) -> charts.Gate | None:
     if wanted is None or measured is None or not math.isfinite(measured):
         return None
     return charts.gate(measured, wanted)
+
+
+def _passed_gate(summary: Mapping[str, Any]) -> bool:
+    """Whether the data were checked and let through: no anomalies is then good news."""
+    return any(
+        one.get("name") == "ValidationGate" and one.get("state") in ("done", "cached")
+        for one in summary.get("components") or ()
+    )
 
 
 def _matrix(summary: Mapping[str, Any], evidence: Evidence) -> Matrix | None:

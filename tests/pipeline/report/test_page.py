@@ -55,7 +55,8 @@ def test_a_pushed_run_shows_its_numbers(page: Any, made: Any) -> None:
         "/w/serving/vit/4", "7 m 21 s", "2026-11-22 19:03 UTC", "97.46%", "3 epochs in 30.0 s",
         "Epoch 2 was the best on split eval", "train 0.5000", "eval 1.2500", "eval 40.00%",
         "Serving check passed: 32 examples replayed", "2.4e-07", "airplane: 4,000",
-        "truck: 4,009", "2.1 KB on average", "crop_flip", "3f" * 32, "None found.",
+        "truck: 4,009", "2.1 KB on average", "crop_flip", "3f" * 32,
+        "None: the data passed the validation gate.",
     ):  # fmt: skip
         assert text in words, text
 
@@ -217,6 +218,13 @@ def test_anomalies_and_dropped_records_are_listed_and_long_lists_cut(page: Any, 
     assert "train_99 not decodable" in words
     assert "train_100" not in words
     assert "30 more are in summary.json" in words
+
+
+def test_data_that_were_never_checked_are_not_called_sound(page: Any, made: Any) -> None:
+    run = made.failed(failed_component="StatisticsGen", components=[])
+    found = page(run, Evidence(statistics=made.evidence().statistics))
+    assert "Statistics" in found.words
+    assert "Anomalies" not in found.words
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path, made: Any) -> None:
