@@ -4,6 +4,7 @@ The runner sends the output of TFX, Beam and TensorFlow to a file; what is here 
 a stream that the runner kept for it.
 """
 
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -38,7 +39,7 @@ class _Step:
     epoch: int
     epochs: int
     step: int
-    steps: int
+    steps: int | None
     metrics: str
 
 
@@ -66,9 +67,12 @@ class Progress:
         self._screen.line(component_line(name, state, seconds), state)
 
     def training(
-        self, epoch: int, epochs: int, step: int, steps: int, logs: Mapping[str, float]
+        self, epoch: int, epochs: int, step: int, steps: int | None, logs: Mapping[str, float]
     ) -> None:
-        """Step `step` of `steps` in epoch `epoch` of `epochs`, all counted from 1."""
+        """Step `step` of `steps` in epoch `epoch` of `epochs`, all counted from 1.
+
+        `steps` is None where it is not known yet: Keras counts them in the first epoch.
+        """
         train, _ = split_logs(logs)
         self._screen.training(_Step(epoch, epochs, step, steps, brief_metrics(train)))
 
@@ -238,8 +242,8 @@ class _LiveScreen:
         row = Table.grid(padding=(0, 1))
         row.add_row(
             Text(f"  epoch {now.epoch}/{now.epochs}", no_wrap=True),
-            ProgressBar(total=max(now.steps, 1), completed=now.step, width=14),
-            Text(f"{now.step}/{now.steps}  {now.metrics}", no_wrap=True),
+            ProgressBar(total=now.steps or None, completed=now.step, width=14),
+            Text(f"{now.step}/{now.steps or '?'}  {now.metrics}", no_wrap=True),
         )
         return row
 
@@ -247,7 +251,7 @@ class _LiveScreen:
         step = self._step
         if step is None or self._epoch is None:
             return ""
-        epochs = step.epochs - step.epoch + 1 - step.step / max(step.steps, 1)
+        epochs = step.epochs - step.epoch + 1 - step.step / (step.steps or math.inf)
         return f"   about {duration(max(epochs, 0.0) * self._epoch_seconds)} left"
 
     def _follow_terminal_size(self) -> None:

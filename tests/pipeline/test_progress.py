@@ -94,6 +94,17 @@ def test_a_terminal_shows_the_bar_while_training_and_the_lines_afterwards(
     assert "\x1b[?25h" in stream.getvalue(), "the cursor is shown again"
 
 
+def test_an_unknown_number_of_steps_is_shown_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stream = io.StringIO()
+    with Progress(stream, interactive=True) as progress:
+        progress.component_started("Trainer")
+        progress.training(1, 2, 3, None, LOGS)
+        progress.epoch_finished(1, 2, LOGS, 12.0)
+        progress._screen._live.refresh()  # type: ignore[attr-defined]
+    assert "3/?  loss 1.250" in stream.getvalue()
+
+
 def test_a_finished_component_is_not_drawn_as_running_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
