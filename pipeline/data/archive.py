@@ -38,7 +38,10 @@ def download(url: str, path: Path, md5: str) -> None:
             total = int(answer.headers.get("Content-Length") or 0)
             _copy(answer, file, digest, _Progress(url, total))
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-        reason = getattr(error, "reason", error)
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+        # The message of a plain URLError is the reason in pointed brackets.
+        reason = error.reason if type(error) is urllib.error.URLError else error
         raise DataError(
             f"cannot download {url} ({reason}); check the network, "
             "or give a downloaded archive with --source"

@@ -1,0 +1,57 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli import main
+
+SMALL = ["--train", "20", "--eval", "10", "--test", "10"]
+
+
+def test_synthetic_says_what_was_made_and_what_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["data", "synthetic", "--output", str(tmp_path / "out"), *SMALL]
+    assert main(command) == 0
+    assert "made: 10 classes; images: train 20, eval 10, test 10" in capsys.readouterr().out
+    assert main(command) == 0
+    assert "is there already, unchanged" in capsys.readouterr().out
+
+
+def test_a_bad_setting_or_source_ends_with_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--output", str(tmp_path / "out")]
+    assert main(["data", "synthetic", *out, "--train", "3"]) == 2
+    assert "train must be 10" in capsys.readouterr().err
+    assert main(["data", "folder", *out, "--source", str(tmp_path / "none")]) == 2
+    assert main(["data", "cifar10", *out, "--source", str(tmp_path / "none")]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_lists_what_was_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for index, name in enumerate(("a", "b", "c", "d")):
+        (tmp_path / "in" / "only").mkdir(parents=True, exist_ok=True)
+        pixel = bytes([80, 54, index])
+        (tmp_path / "in" / "only" / f"{name}.png").write_bytes(pixel)
+    command = ["data", "folder", "--source", str(tmp_path / "in"), "--output", str(tmp_path / "o")]
+    assert main(command) == 2
+    assert "only/c.png: not a PNG or JPEG (starts with 503602)" in capsys.readouterr().err
+    assert main([*command, "--skip-bad"]) == 2
+    assert "too few different images" in capsys.readouterr().err
+
+
+def test_parsing_and_reading_a_data_set_import_no_tensorflow(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from pipeline.cli import main\n"
+        "from pathlib import Path\n"
+        f"main(['data', 'synthetic', '--output', sys.argv[1], {', '.join(map(repr, SMALL))}])\n"
+        "from pipeline.data.dataset import read_dataset\n"
+        "read_dataset(Path(sys.argv[1]))\n"
+        "assert 'tensorflow' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "out")], check=True)
