@@ -253,7 +253,7 @@ def set_up(environment: Environment) -> None:
     """Checks the machine, then makes or updates the environment."""
     check_python()
     check_tools()
-    print("Setting up {} (3 GB; a minute or more)".format(environment.path), flush=True)
+    print("Setting up {} (4 GB; a minute or more)".format(environment.path), flush=True)
     start = time.time()
     environment.update()
     print("Set up in {:.0f} s".format(time.time() - start), flush=True)
