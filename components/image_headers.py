@@ -32,6 +32,8 @@ _SHORT = 3
 
 
 class Headers(NamedTuple):
+    """What the headers of a batch say."""
+
     problem: tf.Tensor  # (B,) int32, index of REASONS
     color_type: tf.Tensor  # (B,) int32, of a PNG; -1 for a JPEG
     is_plain: tf.Tensor  # (B,) bool, a PNG that cannot have transparency

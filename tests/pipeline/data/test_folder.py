@@ -2,6 +2,7 @@ import io
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def source(tmp_path: Path) -> Path:
     return root
 
 
-def prepare(source: Path, **settings: object) -> tuple[dict, folder.Findings]:
+def prepare(source: Path, **settings: Any) -> tuple[dict, folder.Findings]:
     return folder.prepare(FolderConfig(**settings), source, source.parent / "out")
 
 
@@ -203,6 +204,6 @@ def test_a_file_that_changes_while_it_is_read_is_told(source: Path) -> None:
     "setting", [{"eval_fraction": 0.0}, {"test_fraction": 1.0}, {"min_per_class": 2},
                 {"eval_fraction": 0.5, "test_fraction": 0.5}]
 )
-def test_settings_out_of_range_are_refused(setting: dict[str, float]) -> None:
+def test_settings_out_of_range_are_refused(setting: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be"):
         FolderConfig(**setting)
