@@ -27,7 +27,8 @@ class LatestOtherBlessedModel(resolver.ResolverStrategy):
             if artifact.get_int_custom_property(_BLESSED) == 1
         }
         eligible = [
-            model for model in input_dict["model"]
+            model
+            for model in input_dict["model"]
             if model.id in blessed and model.id not in candidates and fileio.exists(model.uri)
         ]
         latest = sorted(eligible, key=lambda model: model.id)[-1:]

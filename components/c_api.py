@@ -25,7 +25,7 @@ class Output(NamedTuple):
     """One result of one operation of a graph."""
 
     operation: str
-    index: int
+    position: int
 
 
 class Signature(NamedTuple):
@@ -36,7 +36,7 @@ class Signature(NamedTuple):
 
 
 class _TFOutput(ctypes.Structure):
-    _fields_ = [("operation", _POINTER), ("index", ctypes.c_int)]  # noqa: RUF012
+    _fields_ = [("operation", _POINTER), ("index", ctypes.c_int)]
 
 
 def read_signature(directory: str, name: str) -> Signature:
@@ -58,8 +58,15 @@ def _outputs(tensors: Any) -> dict[str, Output]:
 def _library() -> ctypes.CDLL:
     folder = os.path.dirname(tf.__file__)
     library = ctypes.CDLL(os.path.join(folder, "libtensorflow_cc.so.2"))
-    for name in ("NewStatus", "NewGraph", "NewSessionOptions", "LoadSessionFromSavedModel",
-                 "GraphOperationByName", "AllocateTensor", "TensorData"):
+    for name in (
+        "NewStatus",
+        "NewGraph",
+        "NewSessionOptions",
+        "LoadSessionFromSavedModel",
+        "GraphOperationByName",
+        "AllocateTensor",
+        "TensorData",
+    ):
         getattr(library, f"TF_{name}").restype = _POINTER
     library.TF_Message.restype = ctypes.c_char_p
     library.TF_Dim.restype = ctypes.c_int64
@@ -79,8 +86,11 @@ class Session:
         self._graph = _POINTER(self._tf.TF_NewGraph())
         options = _POINTER(self._tf.TF_NewSessionOptions())
         tags = (ctypes.c_char_p * 1)(b"serve")
-        self._session = _POINTER(self._tf.TF_LoadSessionFromSavedModel(
-            options, None, directory.encode(), tags, 1, self._graph, None, self._status))
+        self._session = _POINTER(
+            self._tf.TF_LoadSessionFromSavedModel(
+                options, None, directory.encode(), tags, 1, self._graph, None, self._status
+            )
+        )
         self._tf.TF_DeleteSessionOptions(options)
         self._check()
 
@@ -89,8 +99,9 @@ class Session:
         tensor = self._strings(values)
         fed, fetched = (_TFOutput * 1)(self._find(source)), (_TFOutput * 1)(self._find(result))
         inputs, outputs = (_POINTER * 1)(tensor), (_POINTER * 1)()
-        self._tf.TF_SessionRun(self._session, None, fed, inputs, 1, fetched, outputs, 1,
-                               None, 0, None, self._status)
+        self._tf.TF_SessionRun(
+            self._session, None, fed, inputs, 1, fetched, outputs, 1, None, 0, None, self._status
+        )
         self._tf.TF_DeleteTensor(_POINTER(tensor))
         self._check()
         return self._floats(_POINTER(outputs[0]))
@@ -98,7 +109,8 @@ class Session:
     def _strings(self, values: Sequence[bytes]) -> int:
         dims = (ctypes.c_int64 * 1)(len(values))
         tensor: int = self._tf.TF_AllocateTensor(
-            _STRING, dims, 1, ctypes.c_size_t(len(values) * _STRING_BYTES))
+            _STRING, dims, 1, ctypes.c_size_t(len(values) * _STRING_BYTES)
+        )
         data = self._tf.TF_TensorData(_POINTER(tensor))
         for position, value in enumerate(values):
             place = _POINTER(data + position * _STRING_BYTES)
@@ -120,7 +132,7 @@ class Session:
         found = self._tf.TF_GraphOperationByName(self._graph, output.operation.encode())
         if not found:
             raise RuntimeError(f"the graph has no operation {output.operation!r}")
-        return _TFOutput(found, output.index)
+        return _TFOutput(found, output.position)
 
     def _check(self) -> None:
         if self._tf.TF_GetCode(self._status):
@@ -130,7 +142,9 @@ class Session:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         self._tf.TF_CloseSession(self._session, self._status)

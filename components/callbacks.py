@@ -46,15 +46,24 @@ class StepProgress(keras.callbacks.Callback):
             return
         self._last = now
         values = {name: float(value) for name, value in (logs or {}).items()}
-        reporting.emit("step", epoch=self._epoch + 1, epochs=self._epochs, step=batch + 1,
-                       steps=self.params["steps"], logs=values)
+        reporting.emit(
+            "step",
+            epoch=self._epoch + 1,
+            epochs=self._epochs,
+            step=batch + 1,
+            steps=self.params["steps"],
+            logs=values,
+        )
 
 
 class EpochKeeper(keras.callbacks.Callback):
     """After each epoch: evaluates, keeps the best weights, writes a checkpoint, tells."""
 
     def __init__(
-        self, evaluation: tf.data.Dataset, checkpoints: Checkpoints, progress: Progress,
+        self,
+        evaluation: tf.data.Dataset,
+        checkpoints: Checkpoints,
+        progress: Progress,
         epochs: int,
     ) -> None:
         super().__init__()
@@ -74,5 +83,10 @@ class EpochKeeper(keras.callbacks.Callback):
         values["seconds"] = trained
         self._progress.add(values, self.model)
         self._checkpoints.save(self.model, self._progress)
-        reporting.emit("epoch", epoch=epoch + 1, epochs=self._epochs, logs=values,
-                       seconds=time.monotonic() - self._start)
+        reporting.emit(
+            "epoch",
+            epoch=epoch + 1,
+            epochs=self._epochs,
+            logs=values,
+            seconds=time.monotonic() - self._start,
+        )

@@ -37,11 +37,14 @@ def eval_config(config: GateConfig, num_classes: int) -> tfma.EvalConfig:
     gating = gate_k(config, num_classes)
     metrics = [_top_k(k, config if k == gating else None) for k in sorted({1, gating})]
     metrics += [
-        tfma.MetricConfig(class_name="SparseCategoricalCrossentropy",
-                          config=json.dumps({"name": LOSS})),
+        tfma.MetricConfig(
+            class_name="SparseCategoricalCrossentropy", config=json.dumps({"name": LOSS})
+        ),
         tfma.MetricConfig(class_name="ExampleCount", config=json.dumps({"name": EXAMPLES})),
-        tfma.MetricConfig(class_name="MultiClassConfusionMatrixPlot",
-                          config=json.dumps({"name": CONFUSION, "thresholds": [0.0]})),
+        tfma.MetricConfig(
+            class_name="MultiClassConfusionMatrixPlot",
+            config=json.dumps({"name": CONFUSION, "thresholds": [0.0]}),
+        ),
     ]
     return tfma.EvalConfig(
         model_specs=[
@@ -61,9 +64,11 @@ def _top_k(k: int, gate: GateConfig | None) -> tfma.MetricConfig:
     name = f"top_{k}_accuracy"
     metric = (
         {"class_name": "SparseCategoricalAccuracy", "config": json.dumps({"name": name})}
-        if k == 1 else
-        {"class_name": "SparseTopKCategoricalAccuracy",
-         "config": json.dumps({"k": k, "name": name})}
+        if k == 1
+        else {
+            "class_name": "SparseTopKCategoricalAccuracy",
+            "config": json.dumps({"k": k, "name": name}),
+        }
     )
     return tfma.MetricConfig(**metric, threshold=_threshold(gate) if gate else None)
 

@@ -83,13 +83,12 @@ def _write_warmup(path: str, samples: Sequence[bytes]) -> None:
     with tf.io.TFRecordWriter(path) as writer:
         for size in sorted({1, len(samples)}):
             for name, key, values in (
-                (SERVE_IMAGES, "images", encoded), (SERVE_EXAMPLES, "examples", samples)
+                (SERVE_IMAGES, "images", encoded),
+                (SERVE_EXAMPLES, "examples", samples),
             ):
                 request = predict_pb2.PredictRequest(
                     model_spec=model_pb2.ModelSpec(signature_name=name)
                 )
                 request.inputs[key].CopyFrom(tf.make_tensor_proto(list(values[:size]), tf.string))
                 log = prediction_log_pb2.PredictLog(request=request)
-                writer.write(
-                    prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString()
-                )
+                writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())

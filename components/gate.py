@@ -33,12 +33,20 @@ def ValidationGate(
     source_digest: tfx.dsl.components.Parameter[str],
 ) -> None:
     """Passes the examples on without the bad ones, or raises DataError."""
-    num_classes = len(class_names.class_names(io_utils.SchemaReader().read(
-        os.path.join(schema.uri, "schema.pbtxt"))))
-    shards = {split: records.shard_paths(artifact_utils.get_split_uri([examples], split))
-              for split in contract.SPLITS}
-    bad = [finding for split, paths in shards.items()
-           for finding in records.find_bad_records(split, paths, num_classes, max_pixels)]
+    num_classes = len(
+        class_names.class_names(
+            io_utils.SchemaReader().read(os.path.join(schema.uri, "schema.pbtxt"))
+        )
+    )
+    shards = {
+        split: records.shard_paths(artifact_utils.get_split_uri([examples], split))
+        for split in contract.SPLITS
+    }
+    bad = [
+        finding
+        for split, paths in shards.items()
+        for finding in records.find_bad_records(split, paths, num_classes, max_pixels)
+    ]
     judge(read_anomalies(anomalies.uri), bad, max_bad_records)
     for split, paths in shards.items():
         positions = {finding.position for finding in bad if finding.split == split}
@@ -53,8 +61,10 @@ def read_anomalies(uri: str) -> list[tuple[str, str, str]]:
         message = anomalies_pb2.Anomalies()
         with fileio.open(os.path.join(uri, f"Split-{split}", "SchemaDiff.pb"), "rb") as file:
             message.ParseFromString(file.read())
-        found += [(split, feature, f"{info.short_description}: {info.description}")
-                  for feature, info in sorted(message.anomaly_info.items())]
+        found += [
+            (split, feature, f"{info.short_description}: {info.description}")
+            for feature, info in sorted(message.anomaly_info.items())
+        ]
         if message.HasField("dataset_anomaly_info"):
             found.append((split, "the whole split", message.dataset_anomaly_info.description))
     return found
@@ -83,13 +93,17 @@ def judge(
 
 def _bad_lines(bad: Sequence[BadRecord], allowed: int) -> list[str]:
     counts = Counter((finding.split, finding.feature) for finding in bad)
-    lines = [f"split {split}, feature {feature}: {count} bad record{'s' if count > 1 else ''}"
-             for (split, feature), count in counts.items()]
+    lines = [
+        f"split {split}, feature {feature}: {count} bad record{'s' if count > 1 else ''}"
+        for (split, feature), count in counts.items()
+    ]
     lines += [f"  {finding}" for finding in bad[:_SHOWN]]
     if len(bad) > _SHOWN:
         lines.append(f"  and {len(bad) - _SHOWN} more")
-    lines.append(f"{len(bad)} bad in all, {allowed} allowed; mend them, or allow them to be "
-                 f"dropped with --max-bad-records {len(bad)}")
+    lines.append(
+        f"{len(bad)} bad in all, {allowed} allowed; mend them, or allow them to be "
+        f"dropped with --max-bad-records {len(bad)}"
+    )
     return lines
 
 

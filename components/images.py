@@ -88,9 +88,7 @@ def decode_resized(encoded: tf.Tensor, size: int, max_pixels: int = MAX_PIXELS) 
     return Decoded(*decoded)
 
 
-def find_problems(
-    encoded: Sequence[bytes], max_pixels: int = MAX_PIXELS
-) -> list[str | None]:
+def find_problems(encoded: Sequence[bytes], max_pixels: int = MAX_PIXELS) -> list[str | None]:
     """Says for each image why it is refused, or None where it is fine.
 
     The whole batch is decoded at once, and image by image only if that fails.

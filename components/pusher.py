@@ -1,6 +1,8 @@
 """Pusher: a blessed model that can be served becomes a new version, at once and whole."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from tfx import v1 as tfx
@@ -40,23 +42,30 @@ def Pusher(
     pushed_model.set_string_custom_property("pushed_version", pushed.name)
 
 
+@dataclass(frozen=True)
+class Target:
+    """Where to push: `model_dir` is watched by the server, `provenance` goes beside the model."""
+
+    model_dir: str
+    config: PusherConfig
+    provenance: Mapping[str, str]
+    missing: str
+
+
 def pusher(
     model: tfx.types.BaseChannel,
     blessing: tfx.types.BaseChannel,
     infra_blessing: tfx.types.BaseChannel,
-    model_dir: str,
-    config: PusherConfig,
-    provenance: dict[str, str],
-    missing: str,
-) -> tfx.types.BaseChannel:
-    """The last node; `model_dir` is the folder that the server watches."""
+    target: Target,
+) -> tfx.types.BaseComponent:
+    """The last node."""
     return Pusher(
         model=model,
         blessing=blessing,
         infra_blessing=infra_blessing,
-        model_dir=model_dir,
-        keep=config.keep,
-        provenance=json.dumps(provenance, sort_keys=True),
-        missing=missing,
+        model_dir=target.model_dir,
+        keep=target.config.keep,
+        provenance=json.dumps(dict(target.provenance), sort_keys=True),
+        missing=target.missing,
         source_digest=digests.source_digest(__name__),
     )

@@ -9,6 +9,7 @@ import tensorflow as tf
 from components import contract, images
 
 _BATCH = 512
+_KINDS = {contract.ID: "bytes", contract.IMAGE: "bytes", contract.LABEL: "int64"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def _image(example: tf.train.Example) -> bytes:
 def _field_problem(example: tf.train.Example, num_classes: int) -> tuple[str, str] | None:
     """The first feature that breaks the contract, with the reason."""
     features = example.features.feature
-    for name, kind in ((contract.ID, "bytes"), (contract.IMAGE, "bytes"), (contract.LABEL, "int64")):
+    for name, kind in _KINDS.items():
         if name not in features:
             return name, "missing"
         values = getattr(features[name], f"{kind}_list").value

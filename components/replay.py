@@ -75,7 +75,7 @@ def main(directory: str, loader: str, requests: str, replies: str) -> int:
     with np.load(requests) as arrays:
         inputs = unpack(dict(arrays))
     try:
-        np.savez(replies, **LOADERS[loader](directory, inputs))
+        np.savez(replies, allow_pickle=False, **LOADERS[loader](directory, inputs))
     except Exception as error:  # a program's edge: whatever happened is the answer
         print(f"{type(error).__name__}: {' '.join(str(error).split())}"[:2000], file=sys.stderr)
         return 1

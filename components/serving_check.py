@@ -42,10 +42,11 @@ def ServingCheck(
     """Writes INFRA_BLESSED or INFRA_NOT_BLESSED, as InfraValidator does, and the result."""
     expected = run_record.read_predictions(model_run.uri)
     split_uri = artifact_utils.get_split_uri([examples], contract.EVAL)
-    serialized = list(feeding.serialized(records.shard_paths(split_uri)).take(len(expected))
-                      .as_numpy_iterator())
+    serialized = list(
+        feeding.serialized(records.shard_paths(split_uri)).take(len(expected)).as_numpy_iterator()
+    )
     result = check(path_utils.serving_model_path(model.uri), serialized, expected, tolerance)
-    marker = ("INFRA_BLESSED" if result["ok"] else "INFRA_NOT_BLESSED")
+    marker = "INFRA_BLESSED" if result["ok"] else "INFRA_NOT_BLESSED"
     with fileio.open(os.path.join(blessing.uri, marker), "w") as file:
         file.write("")
     blessing.set_int_custom_property("blessed", int(bool(result["ok"])))
@@ -73,13 +74,19 @@ def check(
         export.SERVE_IMAGES: [_image(item) for item in serialized],
     }
     with ThreadPoolExecutor(len(LOADERS)) as pool:
-        answers = dict(zip(LOADERS, pool.map(lambda loader: ask(directory, loader, requests),
-                                             LOADERS), strict=True))
+        answers = dict(
+            zip(
+                LOADERS,
+                pool.map(lambda loader: ask(directory, loader, requests), LOADERS),
+                strict=True,
+            )
+        )
+    differences = []
     for loader, answer in answers.items():
         if isinstance(answer, str):
             return _result(False, len(expected), None, f"{loader} loader: {answer}")
-    difference = max(float(np.abs(probabilities - expected).max())
-                     for answer in answers.values() for probabilities in answer.values())
+        differences += [float(np.abs(found - expected).max()) for found in answer.values()]
+    difference = max(differences)
     ok = difference <= tolerance
     text = f"largest difference from the trained model {difference:.2g}, allowed {tolerance:.2g}"
     return _result(ok, len(expected), difference, text)
@@ -93,11 +100,19 @@ def ask(directory: str, loader: str, requests: replay.Requests) -> replay.Replie
     """Probabilities (N, classes) by signature from a fresh process, or what went wrong there."""
     with tempfile.TemporaryDirectory() as scratch:
         asked, answered = Path(scratch, "requests.npz"), Path(scratch, "replies.npz")
-        np.savez(asked, **replay.pack(requests))
-        command = [sys.executable, "-m", "components.replay", directory, loader, str(asked),
-                   str(answered)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS,
-                              check=False)
+        np.savez(asked, allow_pickle=False, **replay.pack(requests))
+        command = [
+            sys.executable,
+            "-m",
+            "components.replay",
+            directory,
+            loader,
+            str(asked),
+            str(answered),
+        ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
         if done.returncode:
             return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         with np.load(answered) as arrays:

@@ -59,12 +59,24 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "epochs", "1 or more", self.epochs)
         _require(self.batch_size >= 1, "batch_size", "1 or more", self.batch_size)
-        _require(self.augmentation in AUGMENTATIONS, "augmentation",
-                 f"one of {', '.join(AUGMENTATIONS)}", self.augmentation)
-        _require(self.precision in PRECISIONS, "precision",
-                 f"one of {', '.join(PRECISIONS)}", self.precision)
-        _require(0 <= self.label_smoothing < 1, "label_smoothing", "0 or more and below 1",
-                 self.label_smoothing)
+        _require(
+            self.augmentation in AUGMENTATIONS,
+            "augmentation",
+            f"one of {', '.join(AUGMENTATIONS)}",
+            self.augmentation,
+        )
+        _require(
+            self.precision in PRECISIONS,
+            "precision",
+            f"one of {', '.join(PRECISIONS)}",
+            self.precision,
+        )
+        _require(
+            0 <= self.label_smoothing < 1,
+            "label_smoothing",
+            "0 or more and below 1",
+            self.label_smoothing,
+        )
         _require(self.shuffle_buffer >= 1, "shuffle_buffer", "1 or more", self.shuffle_buffer)
         _require(self.seed >= 0, "seed", "0 or more", self.seed)
 
@@ -106,8 +118,9 @@ class PusherConfig:
 
     def __post_init__(self) -> None:
         plain = self.model_name.replace("-", "").replace("_", "").replace(".", "")
-        _require(plain.isalnum(), "model_name", "letters, digits, '.', '-' and '_'",
-                 self.model_name)
+        _require(
+            plain.isalnum(), "model_name", "letters, digits, '.', '-' and '_'", self.model_name
+        )
         _require(self.keep >= 0, "keep", "0 or more", self.keep)
 
 

@@ -1,8 +1,6 @@
 """The Trainer's `run_fn`: feeds, builds, trains and exports a Vision Transformer."""
 
-import json
 import os
-from dataclasses import asdict
 from typing import Any
 
 import keras
@@ -47,8 +45,9 @@ def run_fn(fn_args: Any) -> None:
     model = _compiled_model(config, trainer, len(names), steps * trainer.epochs)
     checkpoints = Checkpoints(_checkpoint_dir(fn_args, config))
     progress = checkpoints.restore(model)
-    feed = Feed(train_files, trainer.batch_size, trainer.shuffle_buffer, trainer.augmentation,
-                trainer.seed)
+    feed = Feed(
+        train_files, trainer.batch_size, trainer.shuffle_buffer, trainer.augmentation, trainer.seed
+    )
     evaluation = feeding.evaluation_batches(eval_files, trainer.batch_size, graph)
     model.fit(
         feeding.training_batches(feed, graph, progress.epochs, trainer.epochs),
@@ -64,12 +63,17 @@ def run_fn(fn_args: Any) -> None:
 
 
 def _finish(
-    fn_args: Any, config: dict[str, Any], model: keras.Model, graph: Graph,
-    names: tuple[str, ...], progress: Progress,
+    fn_args: Any,
+    config: dict[str, Any],
+    model: keras.Model,
+    graph: Graph,
+    names: tuple[str, ...],
+    progress: Progress,
 ) -> None:
     eval_files = _files(fn_args.eval_files)
-    sample = list(feeding.serialized(eval_files).take(config["replayed_examples"])
-                  .as_numpy_iterator())
+    sample = list(
+        feeding.serialized(eval_files).take(config["replayed_examples"]).as_numpy_iterator()
+    )
     images, _ = graph.apply(tf.constant(sample))
     probabilities = tf.nn.softmax(model.predict_on_batch(images), axis=-1)
     run_record.write(fn_args.model_run_dir, progress.history)
@@ -97,7 +101,10 @@ def _compiled_model(
 
 
 def _callbacks(
-    model: keras.Model, evaluation: tf.data.Dataset, checkpoints: Checkpoints, progress: Progress,
+    model: keras.Model,
+    evaluation: tf.data.Dataset,
+    checkpoints: Checkpoints,
+    progress: Progress,
     epochs: int,
 ) -> list[keras.callbacks.Callback]:
     return [
@@ -136,12 +143,3 @@ def _class_names(schema_path: str) -> tuple[str, ...]:
     with tf.io.gfile.GFile(schema_path) as file:
         schema: schema_pb2.Schema = class_names.parse_schema(file.read())
     return class_names.class_names(schema)
-
-
-def custom_config(
-    model: ViTConfig, trainer: TrainerConfig, optimizer: OptimizerConfig, **more: Any
-) -> dict[str, Any]:
-    """What `run_fn` is given, as JSON values."""
-    sections = {"model": model, "trainer": trainer, "optimizer": optimizer}
-    parts = {name: asdict(section) for name, section in sections.items()}
-    return json.loads(json.dumps({**parts, **more}))

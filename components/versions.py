@@ -25,8 +25,11 @@ def list_versions(model_dir: Path) -> list[int]:
     """Numbers of the versions that are there, ascending."""
     if not model_dir.is_dir():
         return []
-    return sorted(int(entry.name) for entry in model_dir.iterdir()
-                  if entry.name.isdecimal() and entry.is_dir())
+    return sorted(
+        int(entry.name)
+        for entry in model_dir.iterdir()
+        if entry.name.isdecimal() and entry.is_dir()
+    )
 
 
 def content_digest(directory: Path) -> str:

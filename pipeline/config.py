@@ -45,7 +45,8 @@ class RunConfig:
 
 
 SECTIONS: dict[str, type] = {
-    item.name: item.type for item in dataclasses.fields(RunConfig)  # type: ignore[misc]
+    item.name: item.type
+    for item in dataclasses.fields(RunConfig)  # type: ignore[misc]
 }
 
 
@@ -80,8 +81,9 @@ def _section(name: str, fields: Mapping[str, Any], base: Any) -> Any:
         if key not in known:
             raise UsageError(_unknown("setting", f"{name}.{key}", [f"{name}.{k}" for k in known]))
     merged = {**dataclasses.asdict(_variant(name, fields, base)), **fields}
-    numbers = {key: _number(value) if known[key].type is float else value
-               for key, value in merged.items()}
+    numbers = {
+        key: _number(value) if known[key].type is float else value for key, value in merged.items()
+    }
     return _validated(name, type(base), numbers)
 
 

@@ -13,7 +13,7 @@ from components.baseline import baseline
 from components.evaluator import evaluator
 from components.examples import import_examples
 from components.gate import validation_gate
-from components.pusher import pusher
+from components.pusher import Target, pusher
 from components.schema import reviewed_schema
 from components.serving_check import serving_check
 from components.statistics import statistics
@@ -49,15 +49,20 @@ def build_nodes(config: RunConfig, inputs: Inputs) -> list[Any]:
     schema = reviewed_schema(inputs.class_names, config.validation)
     anomalies = validator(stats.outputs["statistics"], schema.outputs["schema"])
     gate = validation_gate(
-        examples.outputs["examples"], anomalies.outputs["anomalies"], schema.outputs["schema"],
-        config.validation, config.transform,
+        examples.outputs["examples"],
+        anomalies.outputs["anomalies"],
+        schema.outputs["schema"],
+        config.validation,
+        config.transform,
     )
     validated = gate.outputs["validated"]
     graph = transform(
         validated, schema.outputs["schema"], config.model.image_size, config.transform
     )
     training = trainer(
-        validated, graph.outputs["transform_graph"], schema.outputs["schema"],
+        validated,
+        graph.outputs["transform_graph"],
+        schema.outputs["schema"],
         _training_settings(config, inputs),
     )
     model = training.outputs["model"]
@@ -65,20 +70,33 @@ def build_nodes(config: RunConfig, inputs: Inputs) -> list[Any]:
     evaluation = evaluator(
         validated, model, latest.outputs["model"], config.gate, len(inputs.class_names)
     )
-    check = serving_check(
-        model, training.outputs["model_run"], validated, config.serving_check
-    )
+    check = serving_check(model, training.outputs["model_run"], validated, config.serving_check)
     push = pusher(
-        model, evaluation.outputs["blessing"], check.outputs["blessing"], inputs.model_dir,
-        config.pusher, run_digests(config, inputs), inputs.missing,
+        model,
+        evaluation.outputs["blessing"],
+        check.outputs["blessing"],
+        Target(inputs.model_dir, config.pusher, run_digests(config, inputs), inputs.missing),
     )
-    return [examples, stats, schema, anomalies, gate, graph, training, latest, evaluation, check,
-            push]
+    return [
+        examples,
+        stats,
+        schema,
+        anomalies,
+        gate,
+        graph,
+        training,
+        latest,
+        evaluation,
+        check,
+        push,
+    ]
 
 
 def _training_settings(config: RunConfig, inputs: Inputs) -> dict[str, Any]:
-    sections = {name: dataclasses.asdict(getattr(config, name))
-                for name in ("model", "trainer", "optimizer")}
+    sections = {
+        name: dataclasses.asdict(getattr(config, name))
+        for name in ("model", "trainer", "optimizer")
+    }
     values: dict[str, Any] = json.loads(json.dumps(sections))
     return {
         **values,
@@ -87,9 +105,16 @@ def _training_settings(config: RunConfig, inputs: Inputs) -> dict[str, Any]:
     }
 
 
-STAGE_MODULES = ("components.schema", "components.gate", "components.preprocessing",
-                 "components.training", "components.baseline", "components.evaluator",
-                 "components.serving_check", "components.pusher")
+STAGE_MODULES = (
+    "components.schema",
+    "components.gate",
+    "components.preprocessing",
+    "components.training",
+    "components.baseline",
+    "components.evaluator",
+    "components.serving_check",
+    "components.pusher",
+)
 
 
 def run_digests(config: RunConfig, inputs: Inputs) -> dict[str, str]:
@@ -136,5 +161,8 @@ def beam_arguments(workers: int) -> list[str]:
     The runner is named outright: the default one first tries to download another.
     """
     mode = "multi_processing" if workers > 1 else "in_memory"
-    return ["--runner=FnApiRunner", f"--direct_running_mode={mode}",
-            f"--direct_num_workers={workers}"]
+    return [
+        "--runner=FnApiRunner",
+        f"--direct_running_mode={mode}",
+        f"--direct_num_workers={workers}",
+    ]

@@ -47,7 +47,8 @@ class Execution:
         facts: dict[str, Any] = {
             "digests": dag.run_digests(self._job.config, self._job.inputs),
             "dropped": outcome.dropped_records(nodes) if "ValidationGate" in nodes else [],
-            "refusals": [], "pushed_path": None,
+            "refusals": [],
+            "pushed_path": None,
         }
         if "Evaluator" in nodes:
             facts |= self._verdict(nodes)
@@ -78,7 +79,8 @@ class Execution:
                 "split": gate.split,
                 "note": evaluator.gate_note(gate, classes),
             },
-            "baseline": baseline and {
+            "baseline": baseline
+            and {
                 "model": blessing.get_string_custom_property("baseline_model_uri"),
                 "metrics": _without_count(baseline),
             },
@@ -91,8 +93,11 @@ class Execution:
             return {"pushed_path": None}
         path = pushed_model.get_string_custom_property("pushed_destination")
         version = int(pushed_model.get_string_custom_property("pushed_version"))
-        return {"pushed_path": path, "version": version,
-                "already_pushed": version in self._versions_before}
+        return {
+            "pushed_path": path,
+            "version": version,
+            "already_pushed": version in self._versions_before,
+        }
 
     def write_report(self, path: Path, summary: dict[str, Any]) -> None:
         """Writes the page with whatever there is to show."""
@@ -132,6 +137,9 @@ def missing_versions(metadata: Path, model_dir: Path) -> str:
         artifact.custom_properties["pushed_destination"].string_value
         for artifact in live_artifacts(str(metadata), "PushedModel")
     }
-    gone = [path for path in map(Path, filter(None, paths))
-            if path.parent == model_dir and not path.is_dir() and not versions.is_retired(path)]
+    gone = [
+        path
+        for path in map(Path, filter(None, paths))
+        if path.parent == model_dir and not path.is_dir() and not versions.is_retired(path)
+    ]
     return " ".join(sorted(path.name for path in gone))

@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -54,9 +55,16 @@ def run(request: Request) -> int:
             interactive = stream.isatty()
             try:
                 code = _observed(request, dataset, record, stream)
-            except KeyboardInterrupt:
+            except (Exception, KeyboardInterrupt) as error:
+                # Whatever happened, the record says how the run ended and how to go on.
+                traceback.print_exc()
                 code = 1
-                record.update(status="failed", exit_code=1, message="interrupted")
+                record.update(
+                    status="failed",
+                    exit_code=1,
+                    resume_command=_resume(request),
+                    message=_describe(error),
+                )
             summary_table(record.summary, stream, interactive)
         return code
 
@@ -82,8 +90,12 @@ def _first_entries(request: Request, dataset: DataSet) -> dict[str, Any]:
     }
     return {
         "preset": request.preset,
-        "data": {"dir": str(dataset.directory), "classes": list(dataset.class_names),
-                 "splits": splits, "dropped": []},
+        "data": {
+            "dir": str(dataset.directory),
+            "classes": list(dataset.class_names),
+            "splits": splits,
+            "dropped": [],
+        },
         "config": to_values(request.config),
     }
 
@@ -105,7 +117,7 @@ def _observed(request: Request, dataset: DataSet, record: RunRecord, stream: Tex
 
 
 def _show(shown: Progress, event: str, values: dict[str, Any]) -> None:
-    handlers = {
+    handlers: dict[str, Callable[..., None]] = {
         "component_started": shown.component_started,
         "component_finished": shown.component_finished,
         "step": shown.training,
@@ -123,8 +135,13 @@ def _executed(request: Request, dataset: DataSet, record: RunRecord) -> int:
     # Imported here: a quarter of a minute that refusals and --help need not wait for.
     from pipeline import execution
 
-    job = execution.Job(request.config, _inputs(request, dataset), str(request.workdir.artifacts),
-                        str(request.workdir.metadata), record.folder.name)
+    job = execution.Job(
+        request.config,
+        _inputs(request, dataset),
+        str(request.workdir.artifacts),
+        str(request.workdir.metadata),
+        record.folder.name,
+    )
     outcome = execution.Execution(job)
     code, message = 0, ""
     try:
@@ -133,24 +150,51 @@ def _executed(request: Request, dataset: DataSet, record: RunRecord) -> int:
         code, message = error.exit_code, str(error)
     except Exception as error:  # any component may fail in any way; the log has the trace
         traceback.print_exc()
-        code, message = 1, f"{type(error).__name__}: {error}"
+        code, message = 1, _describe(error)
     facts = outcome.facts()
     if code == 0 and facts["pushed_path"] is None:
         code, message = ModelRefusedError.exit_code, "\n".join(facts["refusals"])
     data = {**record.summary["data"], "dropped": facts.pop("dropped")}
-    resume = shlex.join(["vitpipe", *request.arguments]) if code == 1 else None
-    record.update(**facts, data=data, status=STATUSES.get(code, "failed"), exit_code=code,
-                  message=message, resume_command=resume)
-    outcome.write_report(record.folder / REPORT_FILE, record.summary)
+    record.update(
+        **facts,
+        data=data,
+        status=STATUSES.get(code, "failed"),
+        exit_code=code,
+        message=message,
+        resume_command=_resume(request) if code == 1 else None,
+    )
+    _report(outcome, record)
     return code
+
+
+def _report(outcome: Any, record: RunRecord) -> None:
+    """A page that cannot be drawn is told, but does not undo the run."""
+    try:
+        outcome.write_report(record.folder / REPORT_FILE, record.summary)
+    except Exception as error:  # the run is settled; only its picture is missing
+        traceback.print_exc()
+        text = f"report.html could not be written: {_describe(error)}; the log has the trace"
+        record.update(message="\n".join(filter(None, [record.summary["message"], text])))
+        reporting.emit("note", text=text)
+
+
+def _resume(request: Request) -> str:
+    return shlex.join(["vitpipe", *request.arguments])
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return f"{type(error).__name__}: {error}"
 
 
 def _inputs(request: Request, dataset: DataSet) -> Any:
     from pipeline.dag import Inputs
     from pipeline.execution import missing_versions
 
-    patterns = {name: os.path.join(split.folder.name, "*")
-                for name, split in dataset.splits.items()}
+    patterns = {
+        name: os.path.join(split.folder.name, "*") for name, split in dataset.splits.items()
+    }
     return Inputs(
         data_dir=str(dataset.directory),
         patterns=patterns,

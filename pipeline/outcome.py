@@ -34,12 +34,14 @@ def per_class(evaluation_uri: str, model_name: str | None, names: tuple[str, ...
     rows = []
     for label, name in enumerate(names):
         found = slices.get(((contract.LABEL, label),), {})
-        rows.append({
-            "name": name,
-            "examples": int(found.get(evaluator.EXAMPLES, 0)),
-            "top_1_accuracy": found.get(evaluator.TOP_1, 0.0),
-            "top_5_accuracy": found.get("top_5_accuracy"),
-        })
+        rows.append(
+            {
+                "name": name,
+                "examples": int(found.get(evaluator.EXAMPLES, 0)),
+                "top_1_accuracy": found.get(evaluator.TOP_1, 0.0),
+                "top_5_accuracy": found.get("top_5_accuracy"),
+            }
+        )
     return rows
 
 
@@ -49,7 +51,8 @@ def _slices(uri: str, model_name: str | None) -> dict[tuple, Metrics]:
     for key, outputs in result.slicing_metrics:
         values = outputs[""][""]
         slices[tuple(key)] = {
-            name: float(value["doubleValue"]) for name, value in values.items()
+            name: float(value["doubleValue"])
+            for name, value in values.items()
             if "doubleValue" in value
         }
     return slices
@@ -82,24 +85,28 @@ def refusals(measured: Metrics, baseline: Metrics | None, config: GateConfig, k:
     name = f"top_{k}_accuracy"
     value, found = measured[name], []
     if value < config.top_k_accuracy:
-        found.append(f"{name} {value:.4f} on split {config.split} is below the required "
-                     f"{config.top_k_accuracy:.4f}")
+        found.append(
+            f"{name} {value:.4f} on split {config.split} is below the required "
+            f"{config.top_k_accuracy:.4f}"
+        )
     if baseline and value - baseline[name] < -config.max_regression:
-        found.append(f"{name} {value:.4f} is more than {config.max_regression:.4f} below the "
-                     f"{baseline[name]:.4f} of the latest blessed model")
+        found.append(
+            f"{name} {value:.4f} is more than {config.max_regression:.4f} below the "
+            f"{baseline[name]:.4f} of the latest blessed model"
+        )
     return found
 
 
 def dropped_records(nodes: Nodes) -> list[dict[str, str]]:
     """What the gate left out."""
     path = os.path.join(_uri(nodes, "ValidationGate", "validated"), gate.DROPPED_FILE)
-    return json.loads(_read(path))  # type: ignore[no-any-return]
+    return list(json.loads(_read(path)))
 
 
 def check_result(nodes: Nodes) -> dict[str, Any]:
     """What the serving check found."""
     path = os.path.join(_uri(nodes, "ServingCheck", "blessing"), serving_check.RESULT_FILE)
-    return json.loads(_read(path))  # type: ignore[no-any-return]
+    return dict(json.loads(_read(path)))
 
 
 def history(nodes: Nodes) -> dict[str, list[float]]:
@@ -121,14 +128,16 @@ def statistics(nodes: Nodes) -> list[dict[str, Any]]:
         path = os.path.join(artifact_utils.get_split_uri(artifacts, split), "FeatureStats.pb")
         data = tfdv.load_stats_binary(path).datasets[0]
         for feature in data.features:
-            rows.append({
-                "split": split,
-                "feature": feature.path.step[0],
-                "type": feature.Type.Name(feature.type) if hasattr(feature, "Type") else "",
-                "examples": int(data.num_examples),
-                "missing": int(_common(feature).num_missing),
-                "note": _note(feature),
-            })
+            rows.append(
+                {
+                    "split": split,
+                    "feature": feature.path.step[0],
+                    "type": feature.Type.Name(feature.type) if hasattr(feature, "Type") else "",
+                    "examples": int(data.num_examples),
+                    "missing": int(_common(feature).num_missing),
+                    "note": _note(feature),
+                }
+            )
     return rows
 
 
@@ -153,9 +162,7 @@ def samples(nodes: Nodes, names: tuple[str, ...], split: str) -> list[dict[str, 
     serialized = list(
         feeding.serialized(records.shard_paths(uri)).take(_SAMPLES).as_numpy_iterator()
     )
-    model = tf.saved_model.load(
-        path_utils.serving_model_path(_uri(nodes, "Trainer", "model"))
-    )
+    model = tf.saved_model.load(path_utils.serving_model_path(_uri(nodes, "Trainer", "model")))
     answers = model.signatures["serving_default"](examples=tf.constant(serialized))
     classes, scores = answers["top_classes"].numpy(), answers["top_scores"].numpy()
     rows = []
@@ -163,12 +170,14 @@ def samples(nodes: Nodes, names: tuple[str, ...], split: str) -> list[dict[str, 
         example = tf.train.Example.FromString(item)
         features = example.features.feature
         best = zip(classes[position], scores[position], strict=True)
-        rows.append({
-            "image": features[contract.IMAGE].bytes_list.value[0],
-            "id": records.record_id(example, position),
-            "label": names[features[contract.LABEL].int64_list.value[0]],
-            "predictions": [(c.decode(), float(s)) for c, s in best][:_SHOWN_PREDICTIONS],
-        })
+        rows.append(
+            {
+                "image": features[contract.IMAGE].bytes_list.value[0],
+                "id": records.record_id(example, position),
+                "label": names[features[contract.LABEL].int64_list.value[0]],
+                "predictions": [(c.decode(), float(s)) for c, s in best][:_SHOWN_PREDICTIONS],
+            }
+        )
     return rows
 
 

@@ -17,7 +17,10 @@ DEMO = RunConfig(
 SEED = RunConfig(
     model=variant("vit_cifar"),
     optimizer=OptimizerConfig(
-        learning_rate=1e-3, weight_decay=1e-4, decay_all=True, schedule="constant",
+        learning_rate=1e-3,
+        weight_decay=1e-4,
+        decay_all=True,
+        schedule="constant",
         warmup_fraction=0.0,
     ),
     trainer=TrainerConfig(epochs=10, batch_size=256, augmentation="flip_rotate_zoom"),
@@ -28,9 +31,7 @@ SEED = RunConfig(
 CIFAR10 = RunConfig(
     model=variant("cct_3_3x2"),
     optimizer=OptimizerConfig(learning_rate=1.5e-3),
-    trainer=TrainerConfig(
-        epochs=13, batch_size=128, augmentation="crop_flip", label_smoothing=0.1
-    ),
+    trainer=TrainerConfig(epochs=13, batch_size=128, augmentation="crop_flip", label_smoothing=0.1),
     gate=GateConfig(top_k_accuracy=0.98),
 )
 """The recommended recipe for CIFAR-10 on a machine without a GPU."""

@@ -22,13 +22,31 @@ class RunRecord:
         self.folder = folder
         self._start = time.monotonic()
         self.summary: dict[str, Any] = {
-            "run_id": folder.name, "preset": None, "status": "running", "exit_code": None,
-            "pid": os.getpid(), "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": 0.0, "message": "", "failed_component": None,
-            "log": str(folder / LOG_FILE), "resume_command": None, "components": [], "data": None,
-            "metrics": None, "thresholds": None, "baseline": None, "blessed": None,
-            "refusals": [], "serving_check": None, "pushed_path": None, "version": None,
-            "already_pushed": False, "digests": None, "config": None, "machine": _machine(),
+            "run_id": folder.name,
+            "preset": None,
+            "status": "running",
+            "exit_code": None,
+            "pid": os.getpid(),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": 0.0,
+            "message": "",
+            "failed_component": None,
+            "log": str(folder / LOG_FILE),
+            "resume_command": None,
+            "components": [],
+            "data": None,
+            "metrics": None,
+            "thresholds": None,
+            "baseline": None,
+            "blessed": None,
+            "refusals": [],
+            "serving_check": None,
+            "pushed_path": None,
+            "version": None,
+            "already_pushed": False,
+            "digests": None,
+            "config": None,
+            "machine": _machine(),
             **first,
         }
         self.write()
@@ -53,7 +71,8 @@ class RunRecord:
             self.write()
         elif event == "component_finished":
             self.summary["components"][-1] |= {
-                "state": values["state"], "seconds": round(values["seconds"], 3)
+                "state": values["state"],
+                "seconds": round(values["seconds"], 3),
             }
             if values["state"] == "failed":
                 self.summary["failed_component"] = values["name"]

@@ -41,7 +41,8 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
         self.nodes: list[Node] = []
 
     def run_with_ir(
-        self, pipeline: pipeline_pb2.Pipeline,
+        self,
+        pipeline: pipeline_pb2.Pipeline,
         run_options: pipeline_pb2.RunOptions | None = None,
     ) -> None:
         """Runs a compiled pipeline; the first component that fails ends it."""
@@ -101,15 +102,19 @@ def _resolves_as_before(store: mlmd.MetadataStore, execution: Any) -> bool:
     if not found:
         return False
     (kind,) = store.get_execution_types_by_id([execution.type_id])
-    earlier = [item.id for item in store.get_executions_by_type(kind.name)
-               if item.id < execution.id]
+    earlier = [
+        item.id for item in store.get_executions_by_type(kind.name) if item.id < execution.id
+    ]
     return bool(earlier) and _resolved(store, max(earlier)) == found
 
 
 def _resolved(store: mlmd.MetadataStore, execution_id: int) -> set[tuple[str, int]]:
     events = store.get_events_by_execution_ids([execution_id])
-    return {(event.path.steps[0].key, event.artifact_id) for event in events
-            if event.type == metadata_store_pb2.Event.INTERNAL_OUTPUT}
+    return {
+        (event.path.steps[0].key, event.artifact_id)
+        for event in events
+        if event.type == metadata_store_pb2.Event.INTERNAL_OUTPUT
+    }
 
 
 def live_artifacts(metadata_path: str, type_name: str) -> list[Any]:
@@ -120,5 +125,3 @@ def live_artifacts(metadata_path: str, type_name: str) -> list[Any]:
         return []
     found = store.get_artifacts_by_type(type_name)
     return [item for item in found if item.state == metadata_store_pb2.Artifact.LIVE]
-
-

@@ -8,10 +8,16 @@ HELP = "make an earlier pushed version the newest one again"
 
 def add_serving(parser: argparse.ArgumentParser) -> None:
     """The arguments that name a served model."""
-    parser.add_argument("--workdir", type=Path, default=Path("work"), metavar="DIR",
-                        help="work directory of the runs (default: %(default)s)")
-    parser.add_argument("--push-to", type=Path, metavar="DIR",
-                        help="serving directory (default: WORKDIR/serving)")
+    parser.add_argument(
+        "--workdir",
+        type=Path,
+        default=Path("work"),
+        metavar="DIR",
+        help="work directory of the runs (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--push-to", type=Path, metavar="DIR", help="serving directory (default: WORKDIR/serving)"
+    )
     parser.add_argument("--model", default="vit", help="model name (default: %(default)s)")
 
 

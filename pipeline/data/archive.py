@@ -79,8 +79,12 @@ class _Progress:
         self._told = part
         of = f" of {self._total / 1e6:.0f}" if self._total else ""
         text = f"{self._url}: {got / 1e6:.0f}{of} MB"
-        print(f"\r{text}" if self._on_terminal else text, file=sys.stderr,
-              end="" if self._on_terminal else "\n", flush=True)
+        print(
+            f"\r{text}" if self._on_terminal else text,
+            file=sys.stderr,
+            end="" if self._on_terminal else "\n",
+            flush=True,
+        )
 
     def end(self) -> None:
         if self._on_terminal:

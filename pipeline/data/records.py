@@ -39,9 +39,7 @@ def frame(record: Record) -> bytes:
     """The record as it stands in an uncompressed TFRecord file."""
     data = _encode_example(record)
     length = struct.pack("<Q", len(data))
-    return b"".join(
-        (length, _CRC.pack(_masked_crc(length)), data, _CRC.pack(_masked_crc(data)))
-    )
+    return b"".join((length, _CRC.pack(_masked_crc(length)), data, _CRC.pack(_masked_crc(data))))
 
 
 def is_gzip(path: Path) -> bool:

@@ -35,14 +35,10 @@ def prepare(config: SyntheticConfig, target: Path) -> dict[str, Any]:
         for number, (split, count) in enumerate(counts.items())
     }
     with output.staging(target) as folder:
-        return output.write(
-            folder, "synthetic", input_digest, output.Prepared(CLASS_NAMES, splits)
-        )
+        return output.write(folder, "synthetic", input_digest, output.Prepared(CLASS_NAMES, splits))
 
 
-def _records(
-    split: str, count: int, size: int, seed: np.random.SeedSequence
-) -> Iterator[Record]:
+def _records(split: str, count: int, size: int, seed: np.random.SeedSequence) -> Iterator[Record]:
     rng = np.random.Generator(np.random.PCG64(seed))
     labels = rng.permutation(np.arange(count) % len(CLASS_NAMES))
     for first in range(0, count, _CHUNK):
@@ -90,5 +86,7 @@ def _shapes(shapes: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarr
         inside & (np.floor(2.5 * (y + 1)) % 2 == 0),
         inside & (np.floor(2.5 * (x + 1)) % 2 == 0),
     )
-    return np.select([(shapes == number)[:, None, None] for number in range(len(drawn))],
-                     np.broadcast_arrays(*drawn))
+    return np.select(
+        [(shapes == number)[:, None, None] for number in range(len(drawn))],
+        np.broadcast_arrays(*drawn),
+    )
