@@ -44,10 +44,7 @@ class RunConfig:
     beam: BeamConfig = field(default_factory=BeamConfig)
 
 
-SECTIONS: dict[str, type] = {
-    item.name: item.type
-    for item in dataclasses.fields(RunConfig)  # type: ignore[misc]
-}
+SECTIONS = tuple(item.name for item in dataclasses.fields(RunConfig))
 
 
 def to_values(config: RunConfig) -> Values:
