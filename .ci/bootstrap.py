@@ -51,7 +51,7 @@ FAULTS = (
     ),
     (
         r"No solution found",
-        "a package of the set has no version for this machine or this Python",
+        "a package has no release for this machine; Linux on x86-64 or Apple silicon is needed",
     ),
     (r"Failed to build|Failed building wheel", "a package could not be built from source"),
 )
