@@ -9,7 +9,8 @@ import keras
 from keras import ops
 
 from models.config import ViTConfig
-from models.layers import MLP, PACKAGE, Attention, SeededLayer, dense
+from models.layers import MLP, Attention, SeededLayer, dense
+from models.linear import PACKAGE
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

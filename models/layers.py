@@ -11,14 +11,13 @@ import keras
 from keras import ops
 
 from models.config import child_seed
+from models.linear import PACKAGE, Convolution, Linear, add_offset
 
-PACKAGE = "vitpipe"
 
-
-def dense(units: int, seed: int, use_bias: bool = True, **options: Any) -> keras.layers.Dense:
-    """A Dense layer with Glorot-uniform kernel drawn from `seed` and zero bias."""
+def dense(units: int, seed: int, use_bias: bool = True, **options: Any) -> Linear:
+    """A Linear layer with Glorot-uniform kernel drawn from `seed` and zero bias."""
     initializer = keras.initializers.GlorotUniform(seed=seed)
-    return keras.layers.Dense(units, use_bias=use_bias, kernel_initializer=initializer, **options)
+    return Linear(units, use_bias=use_bias, kernel_initializer=initializer, **options)
 
 
 class SeededLayer(keras.layers.Layer):
@@ -49,7 +48,7 @@ class PatchStem(SeededLayer):
         self.patch_size = patch_size
         self.width = width
         initializer = keras.initializers.GlorotUniform(seed=child_seed(self.seed, "projection"))
-        self.projection = keras.layers.Conv2D(
+        self.projection = Convolution(
             width,
             patch_size,
             strides=patch_size,
@@ -80,7 +79,7 @@ class ConvStem(SeededLayer):
         super().__init__(**options)
         self.channels = list(channels)
         self.convolutions = [
-            keras.layers.Conv2D(
+            Convolution(
                 count,
                 3,
                 padding="same",
@@ -137,12 +136,15 @@ class TokenEmbedding(SeededLayer):
         )
 
     def call(self, patches: Any) -> Any:
-        positions = ops.cast(self.positions, patches.dtype)
-        if not self.has_class_token:
-            return patches + positions
-        token = ops.cast(self.class_token, patches.dtype)
-        token = ops.broadcast_to(token, (ops.shape(patches)[0], 1, patches.shape[2]))
-        return ops.concatenate([token, patches], axis=1) + positions  # (B, T, D)
+        offset = self.positions
+        if self.has_class_token:
+            patches = ops.pad(patches, ((0, 0), (1, 0), (0, 0)))  # (B, T, D)
+            first = self.class_token + offset[:, :1]
+            offset = ops.concatenate([first, offset[:, 1:]], axis=1)  # (1, T, D)
+        _, tokens, width = patches.shape
+        flat = ops.reshape(patches, (-1, tokens * width))
+        flat = add_offset(flat, ops.reshape(offset, (tokens * width,)))
+        return ops.reshape(flat, (-1, tokens, width))  # (B, T, D)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "class_token": self.has_class_token}
