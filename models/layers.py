@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from models.config import child_seed
-from models.linear import PACKAGE, Convolution, Linear, add_offset
+from models.linear import PACKAGE, Convolution, Linear
 
 
 def dense(units: int, seed: int, use_bias: bool = True, **options: Any) -> Linear:
@@ -136,15 +136,12 @@ class TokenEmbedding(SeededLayer):
         )
 
     def call(self, patches: Any) -> Any:
-        offset = self.positions
+        offset = ops.cast(ops.convert_to_tensor(self.positions), patches.dtype)
         if self.has_class_token:
             patches = ops.pad(patches, ((0, 0), (1, 0), (0, 0)))  # (B, T, D)
-            first = self.class_token + offset[:, :1]
+            first = ops.cast(self.class_token, patches.dtype) + offset[:, :1]
             offset = ops.concatenate([first, offset[:, 1:]], axis=1)  # (1, T, D)
-        _, tokens, width = patches.shape
-        flat = ops.reshape(patches, (-1, tokens * width))
-        flat = add_offset(flat, ops.reshape(offset, (tokens * width,)))
-        return ops.reshape(flat, (-1, tokens, width))  # (B, T, D)
+        return patches + offset  # (B, T, D)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "class_token": self.has_class_token}

@@ -119,22 +119,6 @@ def test_mixed_precision_keeps_weights_and_logits_in_float32(config: ViTConfig) 
     assert np.isfinite(mixed(x)).all()
 
 
-@each_kind
-def test_mixed_precision_gradients_are_near_those_of_float32(config: ViTConfig) -> None:
-    # Enough rows that a sum in bfloat16 would be wrong by far more than a tenth.
-    x, labels = images(config, 128), np.arange(128) % 5
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    gradients = []
-    for dtype in ("float32", "mixed_bfloat16"):
-        model = build_vit(config, 5, 3, dtype)
-        with tf.GradientTape() as tape:
-            value = loss(labels, model(x))
-        gradients.append(tape.gradient(value, model.trainable_variables))
-    for weight, full, mixed in zip(model.trainable_variables, *gradients, strict=True):
-        error = np.linalg.norm(mixed - full) / np.linalg.norm(full)
-        assert error < 0.1 or np.linalg.norm(full) < 1e-4, weight.path
-
-
 def test_mixed_precision_survives_saving(tmp_path: Path) -> None:
     config = SMALL["class token"]
     model = build_vit(config, 5, 3, "mixed_bfloat16")
