@@ -105,7 +105,7 @@ class Project:
             "PYTHON": PYTHON,
             "PIP_NO_INDEX": "1",
             "PIP_FIND_LINKS": str(self.index),
-            "UV_NO_INDEX": "1",
+            "UV_OFFLINE": "1",
             "UV_FIND_LINKS": str(self.index),
             "UV_CACHE_DIR": str(folder / "cache"),
         }
@@ -231,7 +231,7 @@ def test_no_network_is_told_in_a_sentence(project: Project) -> None:
 
 
 def test_network_that_fails_later_is_told_in_a_sentence(project: Project) -> None:
-    del project.environment["UV_NO_INDEX"], project.environment["UV_FIND_LINKS"]
+    del project.environment["UV_OFFLINE"], project.environment["UV_FIND_LINKS"]
     project.environment |= {"UV_DEFAULT_INDEX": UNREACHABLE, "UV_HTTP_RETRIES": "0"}
     assert "the package index cannot be reached" in project.refusal()
 
