@@ -15,10 +15,12 @@ import argparse
 import dataclasses
 import functools
 import json
+import multiprocessing
 import os
 import statistics
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
@@ -220,7 +222,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="vitpipe-feeding-") as scratch:
         folder = args.transform_graph or Path(scratch)
         if args.transform_graph is None:
-            write_graph(dataset, config.model.image_size, folder)
+            # In a process of its own: what Beam leaves behind would run beside the steps.
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                pool.submit(write_graph, dataset, config.model.image_size, folder).result()
         streams = build_streams(dataset, config, folder)
         total = plan.rounds * 2 * (plan.warm_up + plan.steps)
         found = alternate(build_model(config, len(dataset.class_names), total), streams, plan)
