@@ -41,7 +41,8 @@ class Way:
 class Measured:
     """One run: seconds, and bytes of memory and disk.
 
-    `components` are seconds by name, `training` the seconds of the training steps alone.
+    `components` are seconds by name, `training` the seconds of the training steps alone,
+    `peak_in` names the component in which most memory was held.
     """
 
     way: str
@@ -51,6 +52,7 @@ class Measured:
     components: dict[str, float]
     peak: int
     peak_outside_trainer: int
+    peak_in: str
     disk: int
 
     @property
@@ -101,6 +103,8 @@ def _measured(name: str, images: int, workdir: Path, result: dict[str, Any]) -> 
     executions = list(_executions(workdir / "metadata.sqlite"))
     training = next((start, end) for node, start, end in executions if node == TRAINER)
     outside = [size for at, size in result["samples"] if not training[0] <= at <= training[1]]
+    at_peak, peak = max(result["samples"], key=lambda sample: sample[1])
+    peak_in = next((node for node, start, end in executions if start <= at_peak <= end), "none")
     (history,) = (workdir / "artifacts").glob("Trainer/model_run/*/history.json")
     return Measured(
         way=name,
@@ -108,8 +112,9 @@ def _measured(name: str, images: int, workdir: Path, result: dict[str, Any]) -> 
         total=result["seconds"],
         training=sum(json.loads(history.read_text())["seconds"]),
         components={node: end - start for node, start, end in executions},
-        peak=max(size for _, size in result["samples"]),
+        peak=peak,
         peak_outside_trainer=max(outside),
+        peak_in=peak_in,
         disk=_disk(workdir),
     )
 
@@ -143,8 +148,14 @@ def typical(runs: Sequence[Measured]) -> Measured:
     components = {
         name: statistics.median(run.components[name] for run in runs) for name in runs[0].components
     }
-    first = runs[0]
-    return Measured(way=first.way, images=first.images, components=components, **middle)
+    first = max(runs, key=lambda run: run.peak)
+    return Measured(
+        way=first.way,
+        images=first.images,
+        peak_in=first.peak_in,
+        components=components,
+        **middle,
+    )
 
 
 def table(runs: Sequence[Measured]) -> str:
@@ -158,6 +169,7 @@ def table(runs: Sequence[Measured]) -> str:
         ("wall time, s", _column(runs, "total", 1)),
         ("peak memory, GiB", _column(runs, "peak", 2**30)),
         ("peak outside the Trainer, GiB", _column(runs, "peak_outside_trainer", 2**30)),
+        ("the peak is in", [run.peak_in for run in runs]),
         ("on disk, MB", _column(runs, "disk", 1e6)),
     ]
     for name in names:
