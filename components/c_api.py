@@ -1,20 +1,19 @@
 """A SavedModel behind TensorFlow's C API, by ctypes on the library inside the wheel.
 
 `TF_LoadSessionFromSavedModel` is the C face of the C++ function that TF Serving loads
-models with. One string input and one float output are all that is needed here.
+models with. One string input and one float output are all that is needed here. TensorFlow's
+Python side is not imported: a process that needs only this starts at once.
 Source: tensorflow/c/c_api.h and tensorflow/c/tf_tstring.h.
 """
 
 import ctypes
-import os
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
 _FLOAT, _STRING = 1, 7
 _STRING_BYTES = 24  # sizeof(TF_TString)
@@ -27,37 +26,22 @@ class Output(NamedTuple):
     operation: str
     position: int
 
-
-class Signature(NamedTuple):
-    """Inputs and outputs of a signature by their keys."""
-
-    inputs: dict[str, Output]
-    outputs: dict[str, Output]
+    @classmethod
+    def parse(cls, tensor: str) -> "Output":
+        """From a tensor's name, as in `serving_default_images:0`."""
+        operation, _, position = tensor.partition(":")
+        return cls(operation, int(position or 0))
 
 
 class _TFOutput(ctypes.Structure):
     _fields_ = [("operation", _POINTER), ("index", ctypes.c_int)]
 
 
-def read_signature(directory: str, name: str) -> Signature:
-    """The signature `name` of the SavedModel in `directory`; KeyError if it has none."""
-    model = saved_model_pb2.SavedModel()
-    model.ParseFromString(Path(directory, "saved_model.pb").read_bytes())
-    signatures = model.meta_graphs[0].signature_def
-    if name not in signatures:
-        raise KeyError(f"no signature {name!r}; the model has {sorted(signatures)}")
-    entry = signatures[name]
-    return Signature(_outputs(entry.inputs), _outputs(entry.outputs))
-
-
-def _outputs(tensors: Any) -> dict[str, Output]:
-    parts = {key: info.name.partition(":") for key, info in tensors.items()}
-    return {key: Output(name, int(index or 0)) for key, (name, _, index) in parts.items()}
-
-
 def _library() -> ctypes.CDLL:
-    folder = os.path.dirname(tf.__file__)
-    library = ctypes.CDLL(os.path.join(folder, "libtensorflow_cc.so.2"))
+    spec = importlib.util.find_spec("tensorflow")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("TensorFlow is not installed")
+    library = ctypes.CDLL(str(Path(spec.origin).with_name("libtensorflow_cc.so.2")))
     for name in (
         "NewStatus",
         "NewGraph",

@@ -70,17 +70,19 @@ def _top_k(k: int, gate: GateConfig | None) -> tfma.MetricConfig:
             "config": json.dumps({"k": k, "name": name}),
         }
     )
-    return tfma.MetricConfig(**metric, threshold=_threshold(gate) if gate else None)
+    return tfma.MetricConfig(**metric, per_slice_thresholds=[_threshold(gate)] if gate else None)
 
 
-def _threshold(gate: GateConfig) -> tfma.MetricThreshold:
-    return tfma.MetricThreshold(
+def _threshold(gate: GateConfig) -> tfma.PerSliceMetricThreshold:
+    """For the whole split: a plain `threshold` would hold for every class of its own."""
+    bounds = tfma.MetricThreshold(
         value_threshold=tfma.GenericValueThreshold(lower_bound={"value": gate.top_k_accuracy}),
         change_threshold=tfma.GenericChangeThreshold(
             direction=tfma.MetricDirection.HIGHER_IS_BETTER,
             absolute={"value": -gate.max_regression},
         ),
     )
+    return tfma.PerSliceMetricThreshold(slicing_specs=[tfma.SlicingSpec()], threshold=bounds)
 
 
 def evaluator(

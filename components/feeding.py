@@ -85,5 +85,7 @@ def training_batches(feed: Feed, graph: Graph, first_epoch: int, epochs: int) ->
 
 def evaluation_batches(files: Sequence[str], batch_size: int, graph: Graph) -> tf.data.Dataset:
     """All records once, in order, not augmented; batches as in `training_batches`."""
-    batches = serialized(files).batch(batch_size)
+    # Keras warns of a stream that ends unannounced.
+    size = tf.data.experimental.assert_cardinality(-(-count(files) // batch_size))
+    batches = serialized(files).batch(batch_size).apply(size)
     return batches.map(graph.apply, num_parallel_calls=tf.data.AUTOTUNE).prefetch(1)

@@ -2,43 +2,52 @@
 
     python -m components.replay DIRECTORY tf1|c_api REQUESTS.npz REPLIES.npz
 
-REQUESTS holds, for each signature, byte strings as two plain arrays: nothing is unpickled.
-REPLIES holds the probabilities by signature. On failure the last line of stderr says why
+REQUESTS holds, for each signature, the names of its input and output tensors and the byte
+strings to feed, as plain arrays: nothing is unpickled. REPLIES holds the probabilities by
+signature. On failure the last line of stderr says why
 and the exit code is 1.
 """
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from components import c_api
 
-PROBABILITIES = "probabilities"
-# Each signature has one input.
-INPUT_KEYS = {"serving_default": "examples", "serve_images": "images"}
-Requests = dict[str, list[bytes]]
+
+class Request(NamedTuple):
+    """What to ask of one signature, by the names of its tensors."""
+
+    source: str
+    result: str
+    inputs: Sequence[bytes]
+
+
+Requests = dict[str, Request]
 Replies = dict[str, np.ndarray]
 
 
-def pack(requests: Mapping[str, Sequence[bytes]]) -> dict[str, np.ndarray]:
-    """Byte strings by signature as plain arrays."""
+def pack(requests: Mapping[str, Request]) -> dict[str, np.ndarray]:
+    """Requests by signature as plain arrays."""
     arrays = {}
-    for signature, values in requests.items():
-        arrays[f"{signature}.bytes"] = np.frombuffer(b"".join(values), np.uint8)
-        arrays[f"{signature}.lengths"] = np.array([len(value) for value in values], np.int64)
+    for signature, request in requests.items():
+        arrays[f"{signature}.names"] = np.array([request.source, request.result])
+        arrays[f"{signature}.bytes"] = np.frombuffer(b"".join(request.inputs), np.uint8)
+        arrays[f"{signature}.lengths"] = np.array([len(v) for v in request.inputs], np.int64)
     return arrays
 
 
 def unpack(arrays: Mapping[str, np.ndarray]) -> Requests:
     """The inverse of `pack`."""
     requests = {}
-    for signature in (name.removesuffix(".bytes") for name in arrays if name.endswith(".bytes")):
+    for signature in (name.removesuffix(".names") for name in arrays if name.endswith(".names")):
         whole, sizes = arrays[f"{signature}.bytes"].tobytes(), arrays[f"{signature}.lengths"]
         ends = np.cumsum(sizes)
-        requests[signature] = [
-            whole[end - size : end] for end, size in zip(ends, sizes, strict=True)
-        ]
+        inputs = [whole[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+        source, result = map(str, arrays[f"{signature}.names"])
+        requests[signature] = Request(source, result, inputs)
     return requests
 
 
@@ -46,25 +55,22 @@ def ask_tf1(directory: str, requests: Requests) -> Replies:
     """Through TensorFlow 1's loader: a graph and a session."""
     import tensorflow as tf
 
-    replies = {}
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
-        loaded = tf.compat.v1.saved_model.loader.load(session, ["serve"], directory)
-        for signature, inputs in requests.items():
-            entry = loaded.signature_def[signature]
-            source = entry.inputs[INPUT_KEYS[signature]].name
-            replies[signature] = session.run(entry.outputs[PROBABILITIES].name, {source: inputs})
-    return replies
+        tf.compat.v1.saved_model.loader.load(session, ["serve"], directory)
+        return {
+            signature: session.run(request.result, {request.source: list(request.inputs)})
+            for signature, request in requests.items()
+        }
 
 
 def ask_c_api(directory: str, requests: Requests) -> Replies:
     """Through the C API: the very call of TF Serving's loader."""
-    replies = {}
+    parse = c_api.Output.parse
     with c_api.Session(directory) as session:
-        for signature, inputs in requests.items():
-            entry = c_api.read_signature(directory, signature)
-            source = entry.inputs[INPUT_KEYS[signature]]
-            replies[signature] = session.run(source, inputs, entry.outputs[PROBABILITIES])
-    return replies
+        return {
+            signature: session.run(parse(request.source), request.inputs, parse(request.result))
+            for signature, request in requests.items()
+        }
 
 
 LOADERS: dict[str, Callable[[str, Requests], Replies]] = {"tf1": ask_tf1, "c_api": ask_c_api}

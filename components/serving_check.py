@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 from tfx import v1 as tfx
 from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
@@ -69,10 +70,10 @@ def check(
     Returns:
         `ok`, `examples`, `max_difference`, `message`.
     """
-    requests = {
-        export.SERVE_EXAMPLES: serialized,
-        export.SERVE_IMAGES: [_image(item) for item in serialized],
-    }
+    try:
+        requests = _requests(directory, serialized)
+    except KeyError as error:
+        return _result(False, len(expected), None, f"the model has no {error.args[0]}")
     with ThreadPoolExecutor(len(LOADERS)) as pool:
         answers = dict(
             zip(
@@ -90,6 +91,26 @@ def check(
     ok = difference <= tolerance
     text = f"largest difference from the trained model {difference:.2g}, allowed {tolerance:.2g}"
     return _result(ok, len(expected), difference, text)
+
+
+def _requests(directory: str, serialized: list[bytes]) -> replay.Requests:
+    """The same records, asked of both signatures that answer."""
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString(Path(directory, "saved_model.pb").read_bytes())
+    signatures = model.meta_graphs[0].signature_def
+    encoded = [_image(item) for item in serialized]
+    requests = {}
+    for name, key, inputs in (
+        (export.SERVE_EXAMPLES, "examples", serialized),
+        (export.SERVE_IMAGES, "images", encoded),
+    ):
+        if name not in signatures:
+            raise KeyError(f"signature {name}")
+        entry = signatures[name]
+        requests[name] = replay.Request(
+            entry.inputs[key].name, entry.outputs[export.PROBABILITIES].name, inputs
+        )
+    return requests
 
 
 def _result(ok: bool, examples: int, difference: float | None, message: str) -> dict[str, object]:

@@ -122,13 +122,3 @@ class PusherConfig:
             plain.isalnum(), "model_name", "letters, digits, '.', '-' and '_'", self.model_name
         )
         _require(self.keep >= 0, "keep", "0 or more", self.keep)
-
-
-@dataclass(frozen=True)
-class BeamConfig:
-    """How Beam runs on this machine."""
-
-    workers: int = setting(1, "processes; 1 runs everything in this one")
-
-    def __post_init__(self) -> None:
-        _require(self.workers >= 1, "workers", "1 or more", self.workers)

@@ -2,9 +2,11 @@
 
 import argparse
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from components.errors import VitpipeError
 from pipeline import commands
@@ -52,5 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+def entry() -> NoReturn:
+    """The program: runs `main` and leaves at once.
+
+    TensorFlow's and Beam's threads can crash the interpreter on its way out, after all work
+    is done and written, and with it the exit code.
+    """
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

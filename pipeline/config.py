@@ -14,7 +14,6 @@ from typing import Any
 
 from components.errors import UsageError
 from components.settings import (
-    BeamConfig,
     GateConfig,
     PusherConfig,
     ServingCheckConfig,
@@ -41,7 +40,6 @@ class RunConfig:
     gate: GateConfig = field(default_factory=GateConfig)
     serving_check: ServingCheckConfig = field(default_factory=ServingCheckConfig)
     pusher: PusherConfig = field(default_factory=PusherConfig)
-    beam: BeamConfig = field(default_factory=BeamConfig)
 
 
 SECTIONS = tuple(item.name for item in dataclasses.fields(RunConfig))

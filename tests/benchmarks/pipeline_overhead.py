@@ -66,12 +66,12 @@ class Measured:
         return self.total - self.training
 
 
-def ours(preset: str, workers: int) -> Way:
+def ours(preset: str) -> Way:
     """The project's own command; the gate lets any model through, so that all of it runs."""
-    settings = ("trainer.epochs=1", "gate.top_k_accuracy=0", f"beam.workers={workers}")
+    settings = ("trainer.epochs=1", "gate.top_k_accuracy=0")
     arguments = [argument for setting in settings for argument in ("--set", setting)]
     command = (sys.executable, "-m", "pipeline.cli", "run", "--preset", preset, *arguments)
-    return Way(f"ours, {workers} worker{'s' if workers > 1 else ''}", command)
+    return Way("ours", command)
 
 
 def plain(image_size: int) -> Way:
@@ -204,9 +204,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", choices=("ours", PLAIN), help="one way instead of both")
     parser.add_argument("--preset", default="cifar10", help="of ours (%(default)s)")
     parser.add_argument(
-        "--workers", type=int, nargs="+", default=[1], help="beam.workers of ours (%(default)s)"
-    )
-    parser.add_argument(
         "--image-size", type=int, default=72, help="of the plain way, pixels (%(default)s)"
     )
     parser.add_argument("--repeat", type=int, default=1, help="runs a way (%(default)s)")
@@ -216,7 +213,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _ways(args: argparse.Namespace) -> list[Way]:
-    own = [] if args.only == PLAIN else [ours(args.preset, count) for count in args.workers]
+    own = [] if args.only == PLAIN else [ours(args.preset)]
     return own if args.only == "ours" else [*own, plain(args.image_size)]
 
 

@@ -298,8 +298,12 @@ def serve_as_tf1(folder: str, encoded: list[bytes]) -> np.ndarray:
 
 
 def test_an_exported_model_decodes_what_we_decode(saved_model: str) -> None:
-    batch = [KINDS["rgb"], KINDS["small palette with alpha"], KINDS["progressive JPEG"],
-             encode(RGB, "JPEG", exif=exif(6, "<"))]
+    batch = [
+        KINDS["rgb"],
+        KINDS["small palette with alpha"],
+        KINDS["progressive JPEG"],
+        encode(RGB, "JPEG", exif=exif(6, "<")),
+    ]
     served = serve_as_tf1(saved_model, batch)
     expected = images.decode_resized(tf.constant(batch), 16).images
     np.testing.assert_allclose(served, expected, atol=1e-4)
@@ -332,8 +336,14 @@ def consistent(data: bytes) -> None:
             decode(data)
 
 
-PREFIXES = [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR",
-            b"\xff\xd8\xff\xe1\0\x40Exif\0\0II*\0\x08\0\0\0", b"\xff\xd8\xff\xc0\0\x11\x08"]
+PREFIXES = [
+    b"",
+    b"\x89PNG\r\n\x1a\n",
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR",
+    b"\xff\xd8\xff\xe1\0\x40Exif\0\0II*\0\x08\0\0\0",
+    b"\xff\xd8\xff\xc0\0\x11\x08",
+]
 
 
 @settings(max_examples=150, deadline=None)

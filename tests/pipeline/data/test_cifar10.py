@@ -58,15 +58,18 @@ def test_folder_and_archive_give_identical_bytes(
     cifar10.prepare(str(packed), tmp_path / "b", digests)
     made = contents(tmp_path / "a")
     assert made == contents(tmp_path / "b")
-    assert sorted(made) == ["eval/part-00000.tfrecord.gz", "labels.txt", "manifest.json",
-                            "test/part-00000.tfrecord.gz", "train/part-00000.tfrecord.gz"]
+    assert sorted(made) == [
+        "eval/part-00000.tfrecord.gz",
+        "labels.txt",
+        "manifest.json",
+        "test/part-00000.tfrecord.gz",
+        "train/part-00000.tfrecord.gz",
+    ]
     assert made["labels.txt"] == b"red\ngreen\nblue\n"
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_second_run_leaves_the_output_untouched(
-    binary_batches: Batches, tmp_path: Path
-) -> None:
+def test_a_second_run_leaves_the_output_untouched(binary_batches: Batches, tmp_path: Path) -> None:
     folder, digests, _ = binary_batches
     assert "untouched" not in cifar10.prepare(str(folder), tmp_path / "out", digests)
     before = (tmp_path / "out/manifest.json").stat()

@@ -30,9 +30,7 @@ def test_a_bad_setting_or_source_ends_with_2(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_folder_lists_what_was_left_out(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_folder_lists_what_was_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for index, name in enumerate(("a", "b", "c", "d")):
         (tmp_path / "in" / "only").mkdir(parents=True, exist_ok=True)
         pixel = bytes([80, 54, index])

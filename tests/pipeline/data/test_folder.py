@@ -201,8 +201,13 @@ def test_a_file_that_changes_while_it_is_read_is_told(source: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", [{"eval_fraction": 0.0}, {"test_fraction": 1.0}, {"min_per_class": 2},
-                {"eval_fraction": 0.5, "test_fraction": 0.5}]
+    "setting",
+    [
+        {"eval_fraction": 0.0},
+        {"test_fraction": 1.0},
+        {"min_per_class": 2},
+        {"eval_fraction": 0.5, "test_fraction": 0.5},
+    ],
 )
 def test_settings_out_of_range_are_refused(setting: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be"):

@@ -98,9 +98,10 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
         yield from records("train", 3)
         raise DataError("told by the source")
 
-    with pytest.raises(DataError, match="told by the source"), output.staging(
-        tmp_path / "out"
-    ) as folder:
+    with (
+        pytest.raises(DataError, match="told by the source"),
+        output.staging(tmp_path / "out") as folder,
+    ):
         output.write(folder, "test", "input", output.Prepared(("no", "yes"), {"train": failing()}))
     assert list(tmp_path.iterdir()) == []
 
