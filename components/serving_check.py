@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def check(
         `ok`, `examples`, `max_difference`, `message`.
     """
     try:
-        requests = _requests(directory, serialized)
+        requests = requests_for(directory, serialized)
     except KeyError as error:
         return _result(False, len(expected), None, f"the model has no {error.args[0]}")
     with ThreadPoolExecutor(len(LOADERS)) as pool:
@@ -82,19 +83,27 @@ def check(
                 strict=True,
             )
         )
+    return compare(answers, expected, tolerance)
+
+
+def compare(
+    answers: Mapping[str, replay.Replies | str], expected: np.ndarray, tolerance: float
+) -> dict[str, object]:
+    """Holds each loader's probabilities, or its reason for having none, against `expected`."""
     differences = []
     for loader, answer in answers.items():
         if isinstance(answer, str):
             return _result(False, len(expected), None, f"{loader} loader: {answer}")
-        differences += [float(np.abs(found - expected).max()) for found in answer.values()]
-    difference = max(differences)
+        differences += [np.abs(found - expected).max() for found in answer.values()]
+    # NumPy's, because Python's loses a NaN that does not come first.
+    difference = float(np.max(differences))
     ok = difference <= tolerance
     text = f"largest difference from the trained model {difference:.2g}, allowed {tolerance:.2g}"
     return _result(ok, len(expected), difference, text)
 
 
-def _requests(directory: str, serialized: list[bytes]) -> replay.Requests:
-    """The same records, asked of both signatures that answer."""
+def requests_for(directory: str, serialized: list[bytes]) -> replay.Requests:
+    """The same records, asked of both signatures that answer; KeyError where one is missing."""
     model = saved_model_pb2.SavedModel()
     model.ParseFromString(Path(directory, "saved_model.pb").read_bytes())
     signatures = model.meta_graphs[0].signature_def

@@ -90,14 +90,16 @@ def roll_back(model_dir: Path, version: int) -> Path:
 def retire(model_dir: Path, keep: int) -> list[int]:
     """Removes all but the `keep` newest versions; 0 keeps all. Returns what was removed."""
     old = list_versions(model_dir)[:-keep] if keep else []
+    if old:
+        # Written first: a version that goes without it would pass for lost, and come back.
+        ledger = _read_ledger(model_dir)
+        retired = sorted({*ledger["retired"], *old})
+        _write_ledger(model_dir, {**ledger, "retired": retired})
     for version in old:
         # A server must not see half of a version: first it loses its number.
         gone = model_dir / f"{_STAGING}retired-{version}"
         (model_dir / str(version)).rename(gone)
         shutil.rmtree(gone)
-    if old:
-        ledger = _read_ledger(model_dir)
-        _write_ledger(model_dir, {**ledger, "retired": [*ledger["retired"], *old]})
     return old
 
 
@@ -129,11 +131,13 @@ def _write_ledger(model_dir: Path, ledger: Mapping[str, Any]) -> None:
 def _remove_leftovers(model_dir: Path) -> None:
     for entry in model_dir.glob(f"{_STAGING}*"):
         shutil.rmtree(entry, ignore_errors=True)
+    for entry in model_dir.glob(f"{_LEDGER_FILE}.*"):
+        entry.unlink()
 
 
 def _flush(directory: Path) -> None:
     """Bytes before the name: after a power cut a version is whole or absent."""
-    for path in directory.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+    for path in [directory, *directory.rglob("*")]:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
