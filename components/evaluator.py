@@ -2,7 +2,8 @@
 
 import json
 
-import tensorflow_model_analysis as tfma
+# From where they are defined: TFMA 0.52 does not export them.
+from tensorflow_model_analysis.proto import config_pb2 as tfma
 from tfx import v1 as tfx
 
 from components import contract, export

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from components.errors import UsageError
 from components.settings import (
@@ -63,7 +63,7 @@ def from_values(values: Mapping[str, Mapping[str, Any]], base: RunConfig) -> Run
     sections = {}
     for name, fields in values.items():
         if name not in SECTIONS:
-            raise UsageError(_unknown("section", name, SECTIONS))
+            raise UsageError(_unknown("section", str(name), SECTIONS))
         if not isinstance(fields, Mapping):
             raise UsageError(f"section {name}: expected fields with values, got {fields!r}")
         sections[name] = _section(name, fields, getattr(base, name))
@@ -76,8 +76,9 @@ def _section(name: str, fields: Mapping[str, Any], base: Any) -> Any:
         if key not in known:
             raise UsageError(_unknown("setting", f"{name}.{key}", [f"{name}.{k}" for k in known]))
     merged = {**dataclasses.asdict(_variant(name, fields, base)), **fields}
+    types = get_type_hints(type(base))
     numbers = {
-        key: _number(value) if known[key].type is float else value for key, value in merged.items()
+        key: _number(value) if types[key] is float else value for key, value in merged.items()
     }
     return _validated(name, type(base), numbers)
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from absl import logging
+
 from components import progress as reporting
 from components.errors import DataError, ModelRefusedError, UsageError, VitpipeError
 from pipeline.capture import captured_output
@@ -211,3 +213,5 @@ def set_environment() -> None:
     # TensorFlow Transform's layer is a Keras 2 layer; `import keras` stays Keras 3.
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    # The log file is for those who look for a cause.
+    logging.set_verbosity(logging.INFO)

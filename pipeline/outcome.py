@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_data_validation as tfdv
-import tensorflow_model_analysis as tfma
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from components import contract, evaluator, feeding, gate, records, run_record, serving_check
 from components.settings import GateConfig
 from pipeline.runner import Outputs
+
+# isort: split
+# After tfx, which puts in what these miss of tfx-bsl.
+import tensorflow_data_validation as tfdv
+import tensorflow_model_analysis as tfma
 
 Nodes = Mapping[str, Outputs]
 Metrics = dict[str, float]

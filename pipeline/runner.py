@@ -97,15 +97,13 @@ def _outcome(connection: Any, execution_id: int) -> tuple[str, Outputs]:
 
 
 def _resolves_as_before(store: mlmd.MetadataStore, execution: Any) -> bool:
-    """Whether a resolver, which has no cache, found what it found the time before."""
+    """Whether a resolver, which has no cache, found what it had found before."""
     found = _resolved(store, execution.id)
     if not found:
         return False
     (kind,) = store.get_execution_types_by_id([execution.type_id])
-    earlier = [
-        item.id for item in store.get_executions_by_type(kind.name) if item.id < execution.id
-    ]
-    return bool(earlier) and _resolved(store, max(earlier)) == found
+    earlier = (item.id for item in store.get_executions_by_type(kind.name))
+    return any(_resolved(store, item) == found for item in earlier if item < execution.id)
 
 
 def _resolved(store: mlmd.MetadataStore, execution_id: int) -> set[tuple[str, int]]:

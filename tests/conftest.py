@@ -5,7 +5,7 @@ import os
 from hypothesis import settings
 
 # Before anything imports TensorFlow: its import of Keras reads this once.
-os.environ["TF_USE_LEGACY_KERAS"] = "0"
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["MPLBACKEND"] = "agg"
 
