@@ -41,13 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args.command_line = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code: int = args.run(args)
+        sys.stdout.flush()
         return code
     except VitpipeError as error:
         print(f"vitpipe: error: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        # The reader of our output has left, as `head` does; there is nobody to tell.
-        sys.stderr.close()
+        # The reader of our output has left, as `head` does. Whatever is still to be written
+        # goes nowhere, or Python would complain of it at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         print("vitpipe: interrupted", file=sys.stderr)
