@@ -11,7 +11,8 @@ from typing import Any
 
 import tensorflow as tf
 
-POLICIES = ("none", "flip_rotate_zoom", "crop_flip")
+from components.settings import AUGMENTATIONS
+
 ROTATION = 0.02
 ZOOM = 0.2
 CROP_SHARE = 8
@@ -29,36 +30,20 @@ def augment(images: tf.Tensor, policy: str, seed: Any) -> tf.Tensor:
 
     Args:
         images: Pixels of any range; square, S a number known when the graph is built.
-        policy: One of `POLICIES`.
+        policy: One of `AUGMENTATIONS`.
         seed: Two integers, shape (2,); take new ones for each batch.
 
     Raises:
         ValueError: an unknown policy, or images that are not square.
     """
-    if policy not in POLICIES:
-        raise ValueError(f"policy: expected one of {', '.join(POLICIES)}, got {policy!r}")
+    if policy not in AUGMENTATIONS:
+        raise ValueError(f"policy: expected one of {', '.join(AUGMENTATIONS)}, got {policy!r}")
     height, width = images.shape[1], images.shape[2]
     if height is None or height != width:
         raise ValueError(f"expected square images of a fixed size, got {height} x {width}")
     if policy == "flip_rotate_zoom":
         return _flip_rotate_zoom(images, seed)
     return _crop_flip(images, seed) if policy == "crop_flip" else images
-
-
-def augment_dataset(dataset: tf.data.Dataset, policy: str, seed: int) -> tf.data.Dataset:
-    """A data set of (images, ...) batches with `augment` applied to the images of each.
-
-    Batch number n gets the seed (`seed`, n): repeat the data before, not after, so that no two
-    epochs are changed alike.
-    """
-    if policy == "none":
-        return dataset
-
-    def change(index: tf.Tensor, batch: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
-        pair = tf.stack([tf.constant(seed, tf.int64), index])
-        return (augment(batch[0], policy, pair), *batch[1:])
-
-    return dataset.enumerate().map(change, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def _uniform(images: tf.Tensor, seed: Any, rows: int) -> list[tf.Tensor]:

@@ -31,8 +31,7 @@ from components.image_headers import (
     Headers,
     read_headers,
 )
-
-MAX_PIXELS = 2**24
+from components.settings import MAX_PIXELS
 
 # Decoded images of any size that a batch holds at once; more would only cost memory.
 _PARALLEL_LARGE = 4

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 AUGMENTATIONS = ("none", "flip_rotate_zoom", "crop_flip")
+MAX_PIXELS = 2**24
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 SPLIT_CHOICES = ("eval", "test")
 
@@ -37,7 +38,7 @@ class ValidationConfig:
 class TransformConfig:
     """Decoding, resizing and normalising."""
 
-    max_pixels: int = setting(2**24, "largest width x height of an image, read from its header")
+    max_pixels: int = setting(MAX_PIXELS, "largest width x height, read from an image's header")
 
     def __post_init__(self) -> None:
         _require(1 <= self.max_pixels <= 2**29, "max_pixels", "1 .. 2**29", self.max_pixels)

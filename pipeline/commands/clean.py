@@ -1,20 +1,15 @@
 """`vitpipe clean`: remove artifacts that are no longer needed."""
 
 import argparse
-from pathlib import Path
+
+from pipeline.arguments import add_workdir
 
 HELP = "remove the artifacts of old runs, never what is pushed or running"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
-    parser.add_argument(
-        "--workdir",
-        type=Path,
-        default=Path("work"),
-        metavar="DIR",
-        help="work directory of the runs (default: %(default)s)",
-    )
+    add_workdir(parser)
     parser.add_argument(
         "--keep",
         type=int,

@@ -3,10 +3,10 @@
 import argparse
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from components.errors import UsageError
+from pipeline.arguments import add_workdir
 from pipeline.runs import LATEST, Run, find_run, list_runs, without_nan
 from pipeline.text import aligned, emit, is_share, metric_label, metric_value
 
@@ -23,9 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = f"a run's id, the beginning of one, or {LATEST}"
     parser.add_argument("a", metavar="A", help=what)
     parser.add_argument("b", metavar="B", help=what)
-    parser.add_argument(
-        "--workdir", type=Path, default=Path("work"), help="work directory (default: work)"
-    )
+    add_workdir(parser)
     parser.add_argument("--json", action="store_true", help="as one JSON object, for programs")
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from pipeline.commands.run import add_settings
+from pipeline.arguments import add_settings
 
 HELP = "print a configuration as YAML that --config takes back"
 

@@ -1,29 +1,17 @@
 """`vitpipe rollback`: serve an earlier version again."""
 
 import argparse
-from pathlib import Path
+
+from pipeline.arguments import add_push_to, add_workdir
 
 HELP = "make an earlier pushed version the newest one again"
 
 
-def add_serving(parser: argparse.ArgumentParser) -> None:
-    """The arguments that name a served model."""
-    parser.add_argument(
-        "--workdir",
-        type=Path,
-        default=Path("work"),
-        metavar="DIR",
-        help="work directory of the runs (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--push-to", type=Path, metavar="DIR", help="serving directory (default: WORKDIR/serving)"
-    )
-    parser.add_argument("--model", default="vit", help="model name (default: %(default)s)")
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
-    add_serving(parser)
+    add_workdir(parser)
+    add_push_to(parser)
+    parser.add_argument("--model", default="vit", help="model name (default: %(default)s)")
     parser.add_argument("--to", type=int, required=True, metavar="VERSION", help="version to serve")
 
 

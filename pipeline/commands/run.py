@@ -3,30 +3,9 @@
 import argparse
 from pathlib import Path
 
+from pipeline.arguments import add_push_to, add_settings, add_workdir
+
 HELP = "run the whole pipeline on this machine"
-
-
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """The arguments that choose a configuration."""
-    parser.add_argument(
-        "--preset",
-        default="demo",
-        help="configuration to start from (default: %(default)s); see `vitpipe config show`",
-    )
-    parser.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="YAML as `vitpipe config show` prints it, over the preset",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.FIELD=VALUE",
-        dest="settings",
-        help="one setting, over preset and file; may be repeated",
-    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,16 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="data set, as `vitpipe data` writes it (default: %(default)s)",
     )
-    parser.add_argument(
-        "--workdir",
-        type=Path,
-        default=Path("work"),
-        metavar="DIR",
-        help="artifacts, metadata, runs and served models (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--push-to", type=Path, metavar="DIR", help="serving directory (default: WORKDIR/serving)"
-    )
+    add_workdir(parser)
+    add_push_to(parser)
     parser.add_argument(
         "--max-bad-records",
         type=int,

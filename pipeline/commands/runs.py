@@ -3,9 +3,9 @@
 import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from pipeline.arguments import add_workdir
 from pipeline.runs import HOW_TO_MAKE_ONE, Run, list_runs, runs_folder, without_nan
 from pipeline.text import aligned, duration, emit, metric_label, metric_value, top_k_keys
 
@@ -14,9 +14,7 @@ HELP = "list runs with state, metrics and what was pushed"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds `--workdir` and `--json`."""
-    parser.add_argument(
-        "--workdir", type=Path, default=Path("work"), help="work directory (default: work)"
-    )
+    add_workdir(parser)
     parser.add_argument("--json", action="store_true", help="as a JSON list, for programs")
 
 

@@ -5,9 +5,10 @@ import pytest
 import tensorflow as tf
 
 from components import augment as module
-from components.augment import POLICIES, augment, augment_dataset
+from components.augment import augment
+from components.settings import AUGMENTATIONS
 
-CHANGING = [policy for policy in POLICIES if policy != "none"]
+CHANGING = [policy for policy in AUGMENTATIONS if policy != "none"]
 each_policy = pytest.mark.parametrize("policy", CHANGING)
 
 
@@ -134,21 +135,6 @@ def test_rotation_turns_by_a_fiftieth_at_most(monkeypatch: pytest.MonkeyPatch) -
     np.testing.assert_allclose(
         changed[0, 16, 26], [10 * np.sin(angle), 10 * np.cos(angle), 0.0], atol=1e-3
     )
-
-
-def test_data_set_repeats_with_its_seed_and_changes_each_batch() -> None:
-    images = images_tensor(batch())
-    data = tf.data.Dataset.from_tensors((images, tf.range(8))).repeat(3)
-    first, again, other = (list(augment_dataset(data, "crop_flip", seed)) for seed in (5, 5, 6))
-    for (x, label), (y, _) in zip(first, again, strict=True):
-        np.testing.assert_array_equal(x, y)
-        np.testing.assert_array_equal(label, np.arange(8))
-    assert len({x.numpy().tobytes() for x, _ in first + other}) == 6
-
-
-def test_data_set_without_policy_is_the_same() -> None:
-    data = tf.data.Dataset.from_tensors((images_tensor(batch()), tf.range(8)))
-    assert augment_dataset(data, "none", 5) is data
 
 
 def test_unknown_policy_is_refused() -> None:
