@@ -1,12 +1,12 @@
 """A transform graph made by TensorFlow Transform, a small model and its export."""
 
-import functools
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import pytest
-import tensorflow as tf
 
 from components.export import ServedModel, export
 from components.feeding import Graph, load_graph
@@ -14,8 +14,6 @@ from models.variants import variant
 from models.vit import build_vit
 from tests.components.material import (
     CLASSES,
-    MAX_PIXELS,
-    SIZE,
     encode,
     example,
     good_records,
@@ -26,32 +24,12 @@ from tests.components.material import (
 @pytest.fixture(scope="session")
 def graph_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the Transform stage writes, from a handful of images."""
-    import apache_beam as beam
-    import tensorflow_transform.beam as tft_beam
-    from tensorflow_transform.tf_metadata import dataset_metadata
-
-    from components.preprocessing import preprocessing_fn
-
     folder = tmp_path_factory.mktemp("transform")
-    settings = {"image_size": SIZE, "max_pixels": MAX_PIXELS}
-    metadata = dataset_metadata.DatasetMetadata.from_feature_spec(
-        {
-            "id": tf.io.FixedLenFeature([], tf.string),
-            "image": tf.io.FixedLenFeature([], tf.string),
-            "label": tf.io.FixedLenFeature([], tf.int64),
-        }
+    command = [sys.executable, "-m", "tests.components.transform_graph", str(folder)]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[2], check=False, capture_output=True, text=True
     )
-    rows = [{"id": b"-", "image": encode(random_pixels(seed)), "label": 0} for seed in range(4)]
-    with (
-        beam.Pipeline(runner="DirectRunner") as pipeline,
-        tft_beam.Context(temp_dir=str(folder / "temporary")),
-    ):
-        data = pipeline | beam.Create(rows), metadata
-        function = data | tft_beam.AnalyzeDataset(
-            functools.partial(preprocessing_fn, custom_config=settings)
-        )
-        _ = function | tft_beam.WriteTransformFn(str(folder / "graph"))
-        _ = metadata | tft_beam.WriteMetadata(str(folder / "graph/metadata"), pipeline)
+    assert done.returncode == 0, done.stderr
     return folder / "graph"
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from components import feeding
 from components.feeding import Feed, Graph
-from tests.components.material import SIZE, encode, example, good_records, write_shard
+from tests.components.material import GRAPH_IMAGES, SIZE, encode, example, good_records, write_shard
 
 COUNT, BATCH = 10, 4
 
@@ -122,8 +122,7 @@ def test_records_are_counted_over_all_files(files: list[str]) -> None:
 
 
 def test_the_graph_normalises_what_the_statistics_were_taken_of(graph: Graph) -> None:
-    # The fixture's graph was made of these four images.
-    images, labels = graph.apply(tf.constant(good_records(4)))
+    images, labels = graph.apply(tf.constant(good_records(GRAPH_IMAGES)))
     assert labels.numpy().tolist() == [0, 1, 2, 3]
     np.testing.assert_allclose(np.mean(images, axis=(0, 1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(np.std(images, axis=(0, 1, 2)), 1, atol=1e-5)
