@@ -49,7 +49,8 @@ def test_the_curves_are_a_picture(folder: Path) -> None:
         assert picture.format == "PNG"
         assert picture.width > picture.height > 300
         # Two lines in different colours on white.
-        assert len(picture.convert("RGB").getcolors(2**24)) > 10
+        colors = picture.convert("RGB").getcolors(2**24)
+        assert colors is not None and len(colors) > 10
 
 
 @pytest.mark.parametrize("history", [{}, {"loss": [1.0], "eval_loss": [2.0]}])

@@ -135,7 +135,7 @@ def test_an_answer_that_is_no_number_is_refused(
 def test_the_reason_of_a_loader_that_failed_is_the_message(
     answers: dict[str, replay.Replies], expected: np.ndarray
 ) -> None:
-    failed = {**answers, "c_api": "RuntimeError: no such file"}
+    failed: dict[str, replay.Replies | str] = {**answers, "c_api": "RuntimeError: no such file"}
     result = serving_check.compare(failed, expected, 1e-5)
     assert result == {
         "ok": False,
