@@ -55,7 +55,8 @@ class Watcher(threading.Thread):
     """Looks at the folder as TF Serving does, only more often."""
 
     def __init__(self, served: Path) -> None:
-        super().__init__()
+        # A daemon: a publish that fails must end the test, not wait for the watcher.
+        super().__init__(daemon=True)
         self.served, self.stop = served, threading.Event()
         self.seen: set[int] = set()
         self.broken: list[int] = []
