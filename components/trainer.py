@@ -19,7 +19,7 @@ def trainer(
         examples: the validated, encoded examples.
         transform_graph: applied to them.
         schema: carries the class names.
-        custom_config: from `components.training.custom_config`.
+        custom_config: what `components.training.run_fn` reads.
     """
     digest = digests.source_digest("components.training")
     return tfx.components.Trainer(

@@ -8,7 +8,7 @@ from components import evaluator, versions
 from pipeline import dag, outcome
 from pipeline.config import RunConfig
 from pipeline.report import Evidence, write_report
-from pipeline.runner import ObservedDagRunner, Outputs, live_artifacts
+from pipeline.runner import ObservedDagRunner, Outputs, artifacts_of_type
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def missing_versions(metadata: Path, model_dir: Path) -> str:
         return ""
     paths = {
         artifact.custom_properties["pushed_destination"].string_value
-        for artifact in live_artifacts(str(metadata), "PushedModel")
+        for artifact in artifacts_of_type(str(metadata), "PushedModel")
     }
     gone = [
         path

@@ -115,11 +115,10 @@ def _resolved(store: mlmd.MetadataStore, execution_id: int) -> set[tuple[str, in
     }
 
 
-def live_artifacts(metadata_path: str, type_name: str) -> list[Any]:
-    """All artifacts of a type that the metadata hold as LIVE; none before the first run."""
+def artifacts_of_type(metadata_path: str, type_name: str) -> list[Any]:
+    """All artifacts of a type that the metadata know, cleaned away or not."""
     config = tfx.orchestration.metadata.sqlite_metadata_connection_config(metadata_path)
     store = mlmd.MetadataStore(config)
     if type_name not in {kind.name for kind in store.get_artifact_types()}:
         return []
-    found = store.get_artifacts_by_type(type_name)
-    return [item for item in found if item.state == metadata_store_pb2.Artifact.LIVE]
+    return list(store.get_artifacts_by_type(type_name))
