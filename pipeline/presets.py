@@ -12,7 +12,13 @@ DEMO = RunConfig(
     trainer=TrainerConfig(epochs=8, batch_size=64, augmentation="crop_flip"),
     gate=GateConfig(top_k_accuracy=0.9),
 )
-"""Ten kinds of generated shapes, to see the whole pipeline work."""
+"""Ten kinds of generated shapes, to see the whole pipeline work.
+
+    make run
+
+2,000 images of 32 x 32, 2 cores (with another training beside it), 2026-11-22: 2 min 2 s in
+all, 57 s of it the Trainer; top-1 99.75% on the 400 test images.
+"""
 
 SEED = RunConfig(
     model=variant("vit_cifar"),
