@@ -32,7 +32,13 @@ SEED = RunConfig(
     trainer=TrainerConfig(epochs=10, batch_size=256, augmentation="flip_rotate_zoom"),
     gate=GateConfig(top_k_accuracy=0.95),
 )
-"""The article's small ViT for CIFAR-10 with its own recipe."""
+"""The article's small ViT for CIFAR-10 with its own recipe.
+
+    vitpipe run --preset seed --data work/data/cifar10
+
+Not run to its end yet: 54.0% top-1 and 95.1% top-5 on the eval split after 4 of 10 epochs. The
+article's own program reached 65.48% and 96.82% on the test split in 52 minutes on 2 cores.
+"""
 
 CIFAR10 = RunConfig(
     model=variant("cct_3_3x2"),
@@ -40,7 +46,13 @@ CIFAR10 = RunConfig(
     trainer=TrainerConfig(epochs=13, batch_size=128, augmentation="crop_flip", label_smoothing=0.1),
     gate=GateConfig(top_k_accuracy=0.98),
 )
-"""The recommended recipe for CIFAR-10 on a machine without a GPU."""
+"""The recommended recipe for CIFAR-10 on a machine without a GPU.
+
+    vitpipe run --preset cifar10 --data work/data/cifar10
+
+2 cores, 24 GiB, 2026-11-22, one run: test top-1 82.24%, top-5 98.93%; Trainer 49 min with test
+suites beside it (an epoch took 2 min 7 s when there were few), everything else 97 s.
+"""
 
 PRESETS = {"demo": DEMO, "seed": SEED, "cifar10": CIFAR10}
 
