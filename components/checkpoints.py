@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,12 @@ class Checkpoints:
         for other in self.root.iterdir():
             if other != final:
                 shutil.rmtree(other, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Removes all of them, and the folder around them where it holds no other training."""
+        shutil.rmtree(self.root, ignore_errors=True)
+        with suppress(OSError):
+            self.root.parent.rmdir()
 
     def restore(self, model: keras.Model) -> Progress:
         """Puts the newest state into a compiled, built model; an empty Progress if none."""

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
-from components import contract
+from components import contract, tfrecords
 from components.feeding import Graph
 
 TOP = 5
@@ -76,10 +76,7 @@ def export(served: ServedModel, directory: str, samples: Sequence[bytes]) -> Non
 def _write_warmup(path: str, samples: Sequence[bytes]) -> None:
     """TF Serving replays these before a version goes live, so no caller pays for first use."""
     tf.io.gfile.makedirs(os.path.dirname(path))
-    encoded = [
-        tf.train.Example.FromString(sample).features.feature[contract.IMAGE].bytes_list.value[0]
-        for sample in samples
-    ]
+    encoded = [tfrecords.encoded_image(sample) for sample in samples]
     with tf.io.TFRecordWriter(path) as writer:
         for size in sorted({1, len(samples)}):
             for name, key, values in (

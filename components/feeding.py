@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components import augment, contract
+from components import augment, contract, tfrecords
 
 Features = dict[str, tf.Tensor]
 
@@ -47,17 +47,6 @@ class Feed:
     seed: int
 
 
-def serialized(files: Sequence[str]) -> tf.data.Dataset:
-    """Serialized examples of GZIP TFRecord files, in order."""
-    return tf.data.TFRecordDataset(list(files), compression_type="GZIP")
-
-
-def count(files: Sequence[str]) -> int:
-    """Number of records."""
-    batches = serialized(files).batch(4096).map(tf.size)
-    return int(batches.reduce(0, lambda total, size: total + size))
-
-
 def training_batches(feed: Feed, graph: Graph, first_epoch: int, epochs: int) -> tf.data.Dataset:
     """Batches of the epochs `first_epoch` .. `epochs` - 1, one after the other.
 
@@ -68,7 +57,7 @@ def training_batches(feed: Feed, graph: Graph, first_epoch: int, epochs: int) ->
     """
 
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
-        records = serialized(feed.files).shuffle(
+        records = tfrecords.serialized(feed.files).shuffle(
             feed.shuffle_buffer, seed=feed.seed * 1_000_003 + epoch, reshuffle_each_iteration=False
         )
         return records.batch(feed.batch_size).enumerate().map(lambda step, r: (epoch, step, r))
@@ -86,6 +75,6 @@ def training_batches(feed: Feed, graph: Graph, first_epoch: int, epochs: int) ->
 def evaluation_batches(files: Sequence[str], batch_size: int, graph: Graph) -> tf.data.Dataset:
     """All records once, in order, not augmented; batches as in `training_batches`."""
     # Keras warns of a stream that ends unannounced.
-    size = tf.data.experimental.assert_cardinality(-(-count(files) // batch_size))
-    batches = serialized(files).batch(batch_size).apply(size)
+    size = tf.data.experimental.assert_cardinality(-(-tfrecords.count(files) // batch_size))
+    batches = tfrecords.serialized(files).batch(batch_size).apply(size)
     return batches.map(graph.apply, num_parallel_calls=tf.data.AUTOTUNE).prefetch(1)

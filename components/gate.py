@@ -13,7 +13,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from components import class_names, contract, digests, records
+from components import class_names, contract, digests, records, tfrecords
 from components.errors import DataError
 from components.records import BadRecord
 from components.settings import TransformConfig, ValidationConfig
@@ -39,7 +39,7 @@ def ValidationGate(
         )
     )
     shards = {
-        split: records.shard_paths(artifact_utils.get_split_uri([examples], split))
+        split: tfrecords.shard_paths(artifact_utils.get_split_uri([examples], split))
         for split in contract.SPLITS
     }
     bad = [

@@ -1,12 +1,11 @@
 """Reading the records of an Examples artifact, and telling which of them are bad."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
 
-from components import contract, images
+from components import contract, images, tfrecords
 
 _BATCH = 512
 _KINDS = {contract.ID: "bytes", contract.IMAGE: "bytes", contract.LABEL: "int64"}
@@ -26,15 +25,9 @@ class BadRecord:
         return f"{self.split}, record {self.id}, {self.feature}: {self.reason}"
 
 
-def shard_paths(split_uri: str) -> list[str]:
-    """The TFRecord files of one split, sorted, which fixes the order of the records."""
-    return sorted(tf.io.gfile.glob(os.path.join(split_uri, "*")))
-
-
 def read_shards(paths: Sequence[str], batch: int = _BATCH) -> Iterator[list[bytes]]:
     """Serialized examples of GZIP TFRecord files, in order, in lists of `batch`."""
-    dataset = tf.data.TFRecordDataset(list(paths), compression_type="GZIP")
-    for records in dataset.batch(batch).as_numpy_iterator():
+    for records in tfrecords.serialized(paths).batch(batch).as_numpy_iterator():
         yield list(records)
 
 
@@ -58,7 +51,7 @@ def find_bad_records(
         examples = [tf.train.Example.FromString(record) for record in records]
         findings = [_field_problem(example, num_classes) for example in examples]
         whole = [index for index, finding in enumerate(findings) if finding is None]
-        encoded = [_image(examples[index]) for index in whole]
+        encoded = [tfrecords.encoded_image(examples[index]) for index in whole]
         for index, problem in zip(whole, images.find_problems(encoded, max_pixels), strict=True):
             findings[index] = (contract.IMAGE, problem) if problem else None
         for index, finding in enumerate(findings):
@@ -72,11 +65,6 @@ def record_id(example: tf.train.Example, position: int) -> str:
     """The id as text, or the position where a record has none."""
     values = example.features.feature[contract.ID].bytes_list.value
     return values[0].decode("utf-8", "backslashreplace") if values else f"#{position}"
-
-
-def _image(example: tf.train.Example) -> bytes:
-    value: bytes = example.features.feature[contract.IMAGE].bytes_list.value[0]
-    return value
 
 
 def _field_problem(example: tf.train.Example, num_classes: int) -> tuple[str, str] | None:

@@ -4,8 +4,7 @@
 
 REQUESTS holds, for each signature, the names of its input and output tensors and the byte
 strings to feed, as plain arrays: nothing is unpickled. REPLIES holds the probabilities by
-signature. On failure the last line of stderr says why
-and the exit code is 1.
+signature. On failure the last line of stderr says why, and the exit code is 1.
 """
 
 import sys

@@ -14,6 +14,7 @@ import tensorflow as tf
 HISTORY_FILE = "history.json"
 CURVES_FILE = "curves.png"
 PREDICTIONS_FILE = "predictions.npy"
+CHECKPOINTS_FILE = "checkpoints.txt"
 
 
 def write(directory: str, history: dict[str, list[float]]) -> None:
@@ -30,6 +31,19 @@ def read_history(directory: str) -> dict[str, list[float]]:
     with tf.io.gfile.GFile(os.path.join(directory, HISTORY_FILE)) as file:
         history: dict[str, list[float]] = json.loads(file.read())
     return history
+
+
+def write_checkpoints(directory: str, checkpoints: str) -> None:
+    """Says where the states lie that nobody needs once this artifact is in the metadata."""
+    with tf.io.gfile.GFile(os.path.join(directory, CHECKPOINTS_FILE), "w") as file:
+        file.write(checkpoints)
+
+
+def read_checkpoints(directory: str) -> str:
+    """The folder that `write_checkpoints` named."""
+    with tf.io.gfile.GFile(os.path.join(directory, CHECKPOINTS_FILE)) as file:
+        folder: str = file.read()
+    return folder
 
 
 def write_predictions(directory: str, probabilities: np.ndarray) -> None:

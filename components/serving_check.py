@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 from tfx import v1 as tfx
 from tfx.dsl.component.experimental.decorators import component
@@ -24,7 +24,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
-from components import contract, digests, export, feeding, records, replay, run_record
+from components import contract, digests, export, replay, run_record, tfrecords
 from components.settings import ServingCheckConfig
 
 LOADERS = ("tf1", "c_api")
@@ -38,15 +38,14 @@ def ServingCheck(
     model_run: tfx.dsl.components.InputArtifact[standard_artifacts.ModelRun],
     examples: tfx.dsl.components.InputArtifact[standard_artifacts.Examples],
     blessing: tfx.dsl.components.OutputArtifact[standard_artifacts.InfraBlessing],
+    replayed: tfx.dsl.components.Parameter[int],
     tolerance: tfx.dsl.components.Parameter[float],
     source_digest: tfx.dsl.components.Parameter[str],
 ) -> None:
     """Writes INFRA_BLESSED or INFRA_NOT_BLESSED, as InfraValidator does, and the result."""
-    expected = run_record.read_predictions(model_run.uri)
+    expected = run_record.read_predictions(model_run.uri)[:replayed]
     split_uri = artifact_utils.get_split_uri([examples], contract.EVAL)
-    serialized = list(
-        feeding.serialized(records.shard_paths(split_uri)).take(len(expected)).as_numpy_iterator()
-    )
+    serialized = tfrecords.first(tfrecords.shard_paths(split_uri), len(expected))
     result = check(path_utils.serving_model_path(model.uri), serialized, expected, tolerance)
     marker = "INFRA_BLESSED" if result["ok"] else "INFRA_NOT_BLESSED"
     with fileio.open(os.path.join(blessing.uri, marker), "w") as file:
@@ -75,6 +74,8 @@ def check(
         requests = requests_for(directory, serialized)
     except KeyError as error:
         return _result(False, len(expected), None, f"the model has no {error.args[0]}")
+    except (OSError, DecodeError) as error:
+        return _result(False, len(expected), None, f"the model cannot be read: {error}")
     with ThreadPoolExecutor(len(LOADERS)) as pool:
         answers = dict(
             zip(
@@ -107,7 +108,7 @@ def requests_for(directory: str, serialized: list[bytes]) -> replay.Requests:
     model = saved_model_pb2.SavedModel()
     model.ParseFromString(Path(directory, "saved_model.pb").read_bytes())
     signatures = model.meta_graphs[0].signature_def
-    encoded = [_image(item) for item in serialized]
+    encoded = [tfrecords.encoded_image(item) for item in serialized]
     requests = {}
     for name, key, inputs in (
         (export.SERVE_EXAMPLES, "examples", serialized),
@@ -140,19 +141,16 @@ def ask(directory: str, loader: str, requests: replay.Requests) -> replay.Replie
             str(asked),
             str(answered),
         ]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_SECONDS, check=False
-        )
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return f"no answer in {_SECONDS} s"
         if done.returncode:
             return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         with np.load(answered) as arrays:
             return dict(arrays)
-
-
-def _image(serialized: bytes) -> bytes:
-    example = tf.train.Example.FromString(serialized)
-    value: bytes = example.features.feature[contract.IMAGE].bytes_list.value[0]
-    return value
 
 
 def serving_check(
@@ -166,6 +164,7 @@ def serving_check(
         model=model,
         model_run=model_run,
         examples=examples,
+        replayed=config.examples,
         tolerance=config.tolerance,
         source_digest=digests.source_digest(__name__),
     )

@@ -9,6 +9,8 @@ from typing import Any
 
 AUGMENTATIONS = ("none", "flip_rotate_zoom", "crop_flip")
 MAX_PIXELS = 2**24
+# Records of which the Trainer keeps what the model said; the serving check replays the first.
+REPLAYABLE = 256
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 SPLIT_CHOICES = ("eval", "test")
 
@@ -106,7 +108,7 @@ class ServingCheckConfig:
     tolerance: float = setting(1e-4, "largest absolute difference of a probability")
 
     def __post_init__(self) -> None:
-        _require(1 <= self.examples <= 1000, "examples", "1 .. 1000", self.examples)
+        _require(1 <= self.examples <= REPLAYABLE, "examples", f"1 .. {REPLAYABLE}", self.examples)
         _require(self.tolerance > 0, "tolerance", "above 0", self.tolerance)
 
 

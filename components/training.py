@@ -8,13 +8,13 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components import class_names, feeding, run_record
+from components import class_names, feeding, run_record, tfrecords
 from components.callbacks import EpochKeeper, FiniteLoss, StepProgress
 from components.checkpoints import Checkpoints, Progress, checkpoint_key
-from components.errors import DataError
 from components.export import ServedModel, export
 from components.feeding import Feed, Graph
-from components.settings import TrainerConfig
+from components.preconditions import require_trainable
+from components.settings import REPLAYABLE, TrainerConfig
 from models.losses import SmoothedCrossEntropy
 from models.optim import OptimizerConfig, build_optimizer
 from models.vit import ViTConfig, build_vit
@@ -28,10 +28,11 @@ def run_fn(fn_args: Any) -> None:
 
     Args:
         fn_args: TFX's FnArgs; `custom_config` holds the sections `model`, `trainer`,
-            `optimizer` (fields by name), `checkpoint_dir` and `replayed_examples`.
+            `optimizer` (fields by name) and `checkpoint_dir`.
 
     Raises:
-        DataError: a split is smaller than it must be, or has one class only.
+        UsageError: the training split is smaller than a batch.
+        DataError: there is one class only.
         FloatingPointError: the loss is no longer finite.
     """
     config = fn_args.custom_config
@@ -41,7 +42,10 @@ def run_fn(fn_args: Any) -> None:
     graph = feeding.load_graph(fn_args.transform_graph_path)
     keras.utils.set_random_seed(trainer.seed)
     keras.config.set_dtype_policy(trainer.precision)
-    steps = _steps(train_files, trainer.batch_size, names)
+    records = tfrecords.count(train_files)
+    require_trainable(records, trainer.batch_size, len(names))
+    # The last step of an epoch may be smaller.
+    steps = -(-records // trainer.batch_size)
     model = _compiled_model(config, trainer, len(names), steps * trainer.epochs)
     checkpoints = Checkpoints(_checkpoint_dir(fn_args, config))
     progress = checkpoints.restore(model)
@@ -60,6 +64,7 @@ def run_fn(fn_args: Any) -> None:
     if progress.best is not None:
         model.set_weights(progress.best)
     _finish(fn_args, config, model, graph, names, progress)
+    run_record.write_checkpoints(fn_args.model_run_dir, str(checkpoints.root))
 
 
 def _finish(
@@ -70,12 +75,10 @@ def _finish(
     names: tuple[str, ...],
     progress: Progress,
 ) -> None:
-    eval_files = _files(fn_args.eval_files)
-    sample = list(
-        feeding.serialized(eval_files).take(config["replayed_examples"]).as_numpy_iterator()
-    )
+    sample = tfrecords.first(_files(fn_args.eval_files), REPLAYABLE)
     images, _ = graph.apply(tf.constant(sample))
-    probabilities = tf.nn.softmax(model.predict_on_batch(images), axis=-1)
+    logits = model.predict(images, batch_size=config["trainer"]["batch_size"], verbose=0)
+    probabilities = tf.nn.softmax(logits, axis=-1)
     run_record.write(fn_args.model_run_dir, progress.history)
     run_record.write_predictions(fn_args.model_run_dir, np.asarray(probabilities))
     export(ServedModel(model, graph, names), fn_args.serving_model_dir, sample[:_WARMUP_BATCH])
@@ -112,19 +115,6 @@ def _callbacks(
         StepProgress(epochs),
         EpochKeeper(evaluation, checkpoints, progress, epochs),
     ]
-
-
-def _steps(files: list[str], batch_size: int, names: tuple[str, ...]) -> int:
-    """Steps an epoch, the last one perhaps smaller."""
-    records = feeding.count(files)
-    if records < batch_size:
-        raise DataError(
-            f"the training split has {records} images, less than one batch of {batch_size}: "
-            f"add images or set trainer.batch_size to at most {records}"
-        )
-    if len(names) < 2:
-        raise DataError("expected at least two classes, got one: there is nothing to learn")
-    return -(-records // batch_size)
 
 
 def _checkpoint_dir(fn_args: Any, config: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
+from pipeline.metadata import open_store
 from pipeline.workdir import WorkDir
 
 
@@ -26,7 +27,7 @@ def clean(workdir: WorkDir, keep: int) -> Cleaned:
     """
     kept: set[Path] = set()
     if workdir.metadata.is_file():
-        kept = _settle(_store(workdir.metadata), keep)
+        kept = _settle(open_store(workdir.metadata), keep)
     doomed = [
         folder
         for folder in sorted(workdir.artifacts.glob("*/*/*"))
@@ -37,12 +38,6 @@ def clean(workdir: WorkDir, keep: int) -> Cleaned:
     for folder in doomed:
         shutil.rmtree(folder)
     return Cleaned(tuple(doomed), freed)
-
-
-def _store(path: Path) -> mlmd.MetadataStore:
-    config = metadata_store_pb2.ConnectionConfig()
-    config.sqlite.filename_uri = str(path)
-    return mlmd.MetadataStore(config)
 
 
 def _settle(store: mlmd.MetadataStore, keep: int) -> set[Path]:

@@ -101,11 +101,7 @@ def _training_settings(config: RunConfig, inputs: Inputs) -> dict[str, Any]:
         for name in ("model", "trainer", "optimizer")
     }
     values: dict[str, Any] = json.loads(json.dumps(sections))
-    return {
-        **values,
-        "checkpoint_dir": inputs.checkpoint_dir,
-        "replayed_examples": config.serving_check.examples,
-    }
+    return {**values, "checkpoint_dir": inputs.checkpoint_dir}
 
 
 STAGE_MODULES = (

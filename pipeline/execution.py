@@ -1,14 +1,17 @@
 """Runs the DAG in this process and reads what came out of it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from components import evaluator, versions
-from pipeline import dag, outcome
+from components import evaluator, run_record, versions
+from components.checkpoints import Checkpoints
+from pipeline import dag, metadata, outcome
 from pipeline.config import RunConfig
+from pipeline.evaluation import Evaluation, model_names
 from pipeline.report import Evidence, write_report
-from pipeline.runner import ObservedDagRunner, Outputs, artifacts_of_type
+from pipeline.runner import ObservedDagRunner, Outputs
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,22 @@ class Execution:
     def _nodes(self) -> dict[str, Outputs]:
         return {node.name: node.outputs for node in self._runner.nodes if node.outputs}
 
+    @cached_property
+    def _evaluation(self) -> Evaluation:
+        """The candidate's; to be asked for after the Evaluator ended."""
+        outputs = self._nodes["Evaluator"]
+        candidate, _ = model_names(outputs["blessing"][0])
+        return Evaluation(outputs["evaluation"][0].uri, candidate)
+
+    def remove_checkpoints(self) -> None:
+        """Removes the states of this run's training, which a finished Trainer leaves unneeded.
+
+        Not in the Trainer: until its artifacts are in the metadata they are all there is.
+        """
+        if "Trainer" in self._nodes:
+            uri = self._nodes["Trainer"]["model_run"][0].uri
+            Checkpoints(run_record.read_checkpoints(uri)).remove()
+
     def facts(self) -> dict[str, Any]:
         """The part of the summary that the artifacts tell."""
         nodes = self._nodes
@@ -66,9 +85,9 @@ class Execution:
         k = evaluator.gate_k(gate, classes)
         blessing = nodes["Evaluator"]["blessing"][0]
         uri = nodes["Evaluator"]["evaluation"][0].uri
-        candidate, other = outcome.model_names(blessing)
-        measured = outcome.metrics(uri, candidate)
-        baseline = outcome.metrics(uri, other) if other else None
+        _, other = model_names(blessing)
+        measured = self._evaluation.metrics
+        baseline = Evaluation(uri, other).metrics if other else None
         blessed = blessing.get_int_custom_property("blessed") == 1
         return {
             "metrics": _without_count(measured),
@@ -113,10 +132,8 @@ class Execution:
         if "Trainer" in nodes:
             parts["history"] = outcome.history(nodes)
         if "Evaluator" in nodes:
-            uri = nodes["Evaluator"]["evaluation"][0].uri
-            candidate, _ = outcome.model_names(nodes["Evaluator"]["blessing"][0])
-            parts["per_class"] = outcome.per_class(uri, candidate, names)
-            parts["confusion"] = outcome.confusion(uri, candidate, len(names))
+            parts["per_class"] = self._evaluation.per_class(names)
+            parts["confusion"] = self._evaluation.confusion(len(names))
             parts["samples"] = outcome.samples(nodes, names, self._job.config.gate.split)
         return Evidence(**parts)
 
@@ -126,16 +143,16 @@ def _without_count(measured: dict[str, float]) -> dict[str, Any]:
     return {**rest, "examples": int(measured[evaluator.EXAMPLES])}
 
 
-def missing_versions(metadata: Path, model_dir: Path) -> str:
+def missing_versions(database: Path, model_dir: Path) -> str:
     """Versions that were pushed under `model_dir` and are gone, though nobody retired them.
 
     A parameter of the Pusher: when it changes, the Pusher misses its cache and pushes again.
     """
-    if not metadata.is_file():
+    if not database.is_file():
         return ""
     paths = {
         artifact.custom_properties["pushed_destination"].string_value
-        for artifact in artifacts_of_type(str(metadata), "PushedModel")
+        for artifact in metadata.artifacts_of_type(database, "PushedModel")
     }
     gone = [
         path

@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from typing import Any, TextIO
 from absl import logging
 
 from components import progress as reporting
-from components.errors import DataError, ModelRefusedError, UsageError, VitpipeError
+from components.errors import ModelRefusedError, UsageError, VitpipeError
+from components.preconditions import require_trainable
 from pipeline.capture import captured_output
 from pipeline.config import RunConfig, to_values, to_yaml
 from pipeline.data.dataset import DataSet, read_dataset
@@ -74,13 +74,7 @@ def run(request: Request) -> int:
 def _refuse_early(config: RunConfig, dataset: DataSet) -> None:
     """What would fail in an hour is refused now."""
     images, batch = dataset.examples["train"], config.trainer.batch_size
-    if images < batch:
-        raise UsageError(
-            f"the training split has {images} images, less than one batch of {batch}: add "
-            f"images or use --set trainer.batch_size={images}"
-        )
-    if len(dataset.class_names) < 2:
-        raise DataError("expected at least two classes, got one: there is nothing to learn")
+    require_trainable(images, batch, len(dataset.class_names))
     if config.validation.schema and not Path(config.validation.schema).is_file():
         raise UsageError(f"validation.schema: there is no file {config.validation.schema}")
 
@@ -111,11 +105,7 @@ def _observed(request: Request, dataset: DataSet, record: RunRecord, stream: Tex
             _show(shown, event, values)
 
         with reporting.listening(listener):
-            code = _executed(request, dataset, record)
-    if code == 0:
-        # What they were kept for is published.
-        shutil.rmtree(request.workdir.checkpoints, ignore_errors=True)
-    return code
+            return _executed(request, dataset, record)
 
 
 def _show(shown: Progress, event: str, values: dict[str, Any]) -> None:
@@ -153,9 +143,11 @@ def _executed(request: Request, dataset: DataSet, record: RunRecord) -> int:
     except Exception as error:  # any component may fail in any way; the log has the trace
         traceback.print_exc()
         code, message = 1, _describe(error)
+    outcome.remove_checkpoints()
     facts = outcome.facts()
     if code == 0 and facts["pushed_path"] is None:
-        code, message = ModelRefusedError.exit_code, "\n".join(facts["refusals"])
+        code = ModelRefusedError.exit_code
+        message = "\n".join(facts["refusals"]) or "not blessed, for no reason that the run knows"
     data = {**record.summary["data"], "dropped": facts.pop("dropped")}
     record.update(
         **facts,

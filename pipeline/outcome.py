@@ -1,86 +1,27 @@
-"""What the artifacts of a run say: metrics, verdicts and what the report shows."""
+"""What the artifacts of a run say: verdicts, and what the report shows."""
 
 import json
 import os
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from components import contract, evaluator, feeding, gate, records, run_record, serving_check
+from components import contract, gate, records, run_record, serving_check, tfrecords
 from components.settings import GateConfig
+from pipeline.evaluation import Metrics
 from pipeline.runner import Outputs
 
 # isort: split
-# After tfx, which puts in what these miss of tfx-bsl.
+# After tfx, which puts in what it misses of tfx-bsl.
 import tensorflow_data_validation as tfdv
-import tensorflow_model_analysis as tfma
+from tensorflow_metadata.proto.v0 import statistics_pb2
 
 Nodes = Mapping[str, Outputs]
-Metrics = dict[str, float]
-CANDIDATE, BASELINE = "candidate", "baseline"
 _SAMPLES = 24
 _SHOWN_PREDICTIONS = 3
-
-
-def metrics(evaluation_uri: str, model_name: str | None) -> Metrics:
-    """Metrics over the whole split by name; `model_name` where two models were measured."""
-    return _slices(evaluation_uri, model_name).get((), {})
-
-
-def per_class(evaluation_uri: str, model_name: str | None, names: tuple[str, ...]) -> list[dict]:
-    """One row a class: name, examples and its metrics."""
-    slices = _slices(evaluation_uri, model_name)
-    rows = []
-    for label, name in enumerate(names):
-        found = slices.get(((contract.LABEL, label),), {})
-        rows.append(
-            {
-                "name": name,
-                "examples": int(found.get(evaluator.EXAMPLES, 0)),
-                "top_1_accuracy": found.get(evaluator.TOP_1, 0.0),
-                "top_5_accuracy": found.get("top_5_accuracy"),
-            }
-        )
-    return rows
-
-
-def _slices(uri: str, model_name: str | None) -> dict[tuple, Metrics]:
-    result = tfma.load_eval_result(uri, model_name=model_name)
-    slices = {}
-    for key, outputs in result.slicing_metrics:
-        values = outputs[""][""]
-        slices[tuple(key)] = {
-            name: float(value["doubleValue"])
-            for name, value in values.items()
-            if "doubleValue" in value
-        }
-    return slices
-
-
-def confusion(evaluation_uri: str, model_name: str | None, size: int) -> list[list[int]]:
-    """Counts, rows are true classes and columns predicted ones."""
-    result = tfma.load_eval_result(evaluation_uri, model_name=model_name)
-    matrix = np.zeros((size, size), int)
-    for key, outputs in result.plots:
-        if key:
-            continue
-        plot = outputs[""][""]["multiClassConfusionMatrixAtThresholds"]
-        for entry in plot["matrices"][0]["entries"]:
-            row, column = int(entry.get("actualClassId", 0)), int(entry.get("predictedClassId", 0))
-            matrix[row, column] = int(float(entry.get("numWeightedExamples", 0)))
-    counts: list[list[int]] = matrix.tolist()
-    return counts
-
-
-def model_names(blessing: Any) -> tuple[str | None, str | None]:
-    """Names under which TFMA kept candidate and baseline; no names for a lone model."""
-    if blessing.has_custom_property("baseline_model_id"):
-        return CANDIDATE, BASELINE
-    return None, None
 
 
 def refusals(measured: Metrics, baseline: Metrics | None, config: GateConfig, k: int) -> list[str]:
@@ -135,7 +76,7 @@ def statistics(nodes: Nodes) -> list[dict[str, Any]]:
                 {
                     "split": split,
                     "feature": feature.path.step[0],
-                    "type": feature.Type.Name(feature.type) if hasattr(feature, "Type") else "",
+                    "type": statistics_pb2.FeatureNameStatistics.Type.Name(feature.type),
                     "examples": int(data.num_examples),
                     "missing": int(_common(feature).num_missing),
                     "note": _note(feature),
@@ -162,9 +103,7 @@ def _note(feature: Any) -> str:
 def samples(nodes: Nodes, names: tuple[str, ...], split: str) -> list[dict[str, Any]]:
     """Images of `split` with what the exported model says of them."""
     uri = artifact_utils.get_split_uri(nodes["ValidationGate"]["validated"], split)
-    serialized = list(
-        feeding.serialized(records.shard_paths(uri)).take(_SAMPLES).as_numpy_iterator()
-    )
+    serialized = tfrecords.first(tfrecords.shard_paths(uri), _SAMPLES)
     model = tf.saved_model.load(path_utils.serving_model_path(_uri(nodes, "Trainer", "model")))
     answers = model.signatures["serving_default"](examples=tf.constant(serialized))
     classes, scores = answers["top_classes"].numpy(), answers["top_scores"].numpy()
@@ -175,7 +114,7 @@ def samples(nodes: Nodes, names: tuple[str, ...], split: str) -> list[dict[str, 
         best = zip(classes[position], scores[position], strict=True)
         rows.append(
             {
-                "image": features[contract.IMAGE].bytes_list.value[0],
+                "image": tfrecords.encoded_image(example),
                 "id": records.record_id(example, position),
                 "label": names[features[contract.LABEL].int64_list.value[0]],
                 "predictions": [(c.decode(), float(s)) for c, s in best][:_SHOWN_PREDICTIONS],

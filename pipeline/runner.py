@@ -7,7 +7,6 @@ from typing import Any
 import ml_metadata as mlmd
 from absl import logging
 from ml_metadata.proto import metadata_store_pb2
-from tfx import v1 as tfx
 from tfx.orchestration import metadata
 from tfx.orchestration.local import local_dag_runner, runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
@@ -113,12 +112,3 @@ def _resolved(store: mlmd.MetadataStore, execution_id: int) -> set[tuple[str, in
         for event in events
         if event.type == metadata_store_pb2.Event.INTERNAL_OUTPUT
     }
-
-
-def artifacts_of_type(metadata_path: str, type_name: str) -> list[Any]:
-    """All artifacts of a type that the metadata know, cleaned away or not."""
-    config = tfx.orchestration.metadata.sqlite_metadata_connection_config(metadata_path)
-    store = mlmd.MetadataStore(config)
-    if type_name not in {kind.name for kind in store.get_artifact_types()}:
-        return []
-    return list(store.get_artifacts_by_type(type_name))

@@ -96,6 +96,18 @@ def test_only_the_newest_checkpoint_is_kept(trained: keras.Model, tmp_path: Path
     assert checkpoints.restore(make_model()).epochs == 11
 
 
+def test_removing_leaves_other_trainings_alone(trained: keras.Model, tmp_path: Path) -> None:
+    one, other = (Checkpoints(str(tmp_path / "all" / name)) for name in ("one", "other"))
+    for checkpoints in (one, other):
+        checkpoints.save(trained, make_progress(trained, 0.1))
+    one.remove()
+    assert not one.root.exists()
+    assert other.restore(make_model()).epochs == 1
+    other.remove()
+    other.remove()
+    assert not (tmp_path / "all").exists()
+
+
 def test_a_half_written_checkpoint_is_ignored_and_removed(
     trained: keras.Model, tmp_path: Path
 ) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from components import records
-from components.records import BadRecord, find_bad_records, read_shards, shard_paths
+from components.records import BadRecord, find_bad_records, read_shards
+from components.tfrecords import shard_paths
 from tests.components.material import (
     CLASSES,
     MAX_PIXELS,

@@ -181,6 +181,26 @@ def test_a_model_without_a_signature_is_refused(
     assert result["message"] == "the model has no signature serve_images"
 
 
+def test_a_folder_without_a_model_is_refused(
+    exported: Exported, expected: np.ndarray, tmp_path: Path
+) -> None:
+    result = check(dataclasses.replace(exported, directory=str(tmp_path)), expected)
+    assert result["ok"] is False
+    assert str(result["message"]).startswith("the model cannot be read: ")
+    (tmp_path / "saved_model.pb").write_bytes(b"no protocol buffer")
+    result = check(dataclasses.replace(exported, directory=str(tmp_path)), expected)
+    assert str(result["message"]).startswith("the model cannot be read: ")
+
+
+def test_a_loader_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", os.fspath(program))
+    monkeypatch.setattr(serving_check, "_SECONDS", 0.2)
+    assert serving_check.ask("nowhere", "tf1", {}) == "no answer in 0.2 s"
+
+
 def test_a_loader_that_dies_without_a_word_is_told_by_its_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,24 @@
+"""What a data set must have to be trained on; cheap, so that it is asked before anything runs."""
+
+from components.errors import DataError, UsageError
+
+
+def require_trainable(images: int, batch_size: int, classes: int) -> None:
+    """Refuses a training that cannot work.
+
+    Args:
+        images: in the training split.
+        batch_size: images a step.
+        classes: number of classes.
+
+    Raises:
+        UsageError: the split does not fill one batch.
+        DataError: there is nothing to tell apart.
+    """
+    if classes < 2:
+        raise DataError(f"expected at least two classes, got {classes}: there is nothing to learn")
+    if images < batch_size:
+        raise UsageError(
+            f"the training split has {images} images, less than one batch of {batch_size}: "
+            f"add images or use --set trainer.batch_size={images}"
+        )

@@ -1,0 +1,22 @@
+"""A training that cannot work is refused with what to do."""
+
+import pytest
+
+from components.errors import DataError, UsageError
+from components.preconditions import require_trainable
+
+
+@pytest.mark.parametrize(("images", "batch", "classes"), [(1, 1, 2), (128, 128, 2), (500, 1, 10)])
+def test_enough_is_let_through(images: int, batch: int, classes: int) -> None:
+    require_trainable(images, batch, classes)
+
+
+def test_less_than_one_batch_is_refused_with_the_setting_that_helps() -> None:
+    with pytest.raises(UsageError, match=r"has 127 images.*batch of 128.*trainer.batch_size=127"):
+        require_trainable(127, 128, 10)
+
+
+@pytest.mark.parametrize("classes", [0, 1])
+def test_fewer_than_two_classes_are_refused(classes: int) -> None:
+    with pytest.raises(DataError, match=f"two classes, got {classes}"):
+        require_trainable(1000, 10, classes)
