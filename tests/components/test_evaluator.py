@@ -10,8 +10,7 @@ from tensorflow_model_analysis.utils.config_util import update_eval_config_with_
 
 from components import evaluator
 from components.settings import GateConfig
-
-GATE = GateConfig(top_k=5, top_k_accuracy=0.9, max_regression=0.02)
+from tests.thresholds import CASES, GATE
 
 
 @pytest.mark.parametrize(
@@ -87,20 +86,7 @@ def is_blessed(
     return bool(metrics_validator.validate_metrics((slice_key, values), run_config).validation_ok)
 
 
-@pytest.mark.parametrize(
-    ("value", "baseline", "blessed"),
-    [
-        (0.91, None, True),
-        (0.9, None, True),
-        (0.899, None, False),
-        (0.95, 0.95, True),
-        (0.95, 0.969, True),
-        (0.95, 0.98, False),
-        (0.99, 0.91, True),
-        # Better than the baseline, and still too bad.
-        (0.89, 0.5, False),
-    ],
-)
+@pytest.mark.parametrize(("value", "baseline", "blessed"), CASES)
 def test_thresholds_bless_what_is_good_enough_and_not_much_worse_than_before(
     value: float, baseline: float | None, blessed: bool
 ) -> None:

@@ -2,26 +2,11 @@
 
 import pytest
 
-from components.settings import GateConfig
 from pipeline import outcome
+from tests.thresholds import CASES, GATE
 
-GATE = GateConfig(top_k=5, top_k_accuracy=0.9, max_regression=0.02)
 
-
-# The same cases as for the thresholds themselves: tests/components/test_evaluator.py.
-@pytest.mark.parametrize(
-    ("value", "baseline", "blessed"),
-    [
-        (0.91, None, True),
-        (0.9, None, True),
-        (0.899, None, False),
-        (0.95, 0.95, True),
-        (0.95, 0.969, True),
-        (0.95, 0.98, False),
-        (0.99, 0.91, True),
-        (0.89, 0.5, False),
-    ],
-)
+@pytest.mark.parametrize(("value", "baseline", "blessed"), CASES)
 def test_there_is_a_reason_exactly_where_a_model_was_not_blessed(
     value: float, baseline: float | None, blessed: bool
 ) -> None:
