@@ -65,9 +65,11 @@ def publish(source: Path, model_dir: Path, provenance: Mapping[str, Any]) -> Pat
     extra.mkdir(exist_ok=True)
     text = json.dumps({**provenance, "model": digest}, indent=1, sort_keys=True)
     (extra / PROVENANCE_FILE).write_text(text + "\n")
-    _flush(staging)
+    for path in [staging, *staging.rglob("*")]:
+        _flush(path)
     final = model_dir / str(_next_number(model_dir))
     staging.rename(final)
+    _flush(model_dir)
     return final
 
 
@@ -135,9 +137,8 @@ def _remove_leftovers(model_dir: Path) -> None:
         entry.unlink()
 
 
-def _flush(directory: Path) -> None:
+def _flush(path: Path) -> None:
     """Bytes before the name: after a power cut a version is whole or absent."""
-    for path in [directory, *directory.rglob("*")]:
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)

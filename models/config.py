@@ -29,7 +29,7 @@ class ViTConfig:
         ValueError: a field is out of its range, or two of them contradict each other.
     """
 
-    name: str = field(default="custom", metadata=_help("name of the variant, for people only"))
+    name: str = field(default="custom", metadata=_help("the variant; setting it takes all of it"))
     image_size: int = field(default=32, metadata=_help("height and width of the input in pixels"))
     patch_size: int = field(default=4, metadata=_help("height and width of a token in pixels"))
     width: int = field(default=128, metadata=_help("length of a token's vector"))
