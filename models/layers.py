@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from models.config import child_seed
+from models.config import CHANNELS, child_seed
 from models.linear import PACKAGE, Convolution, Linear
 
 
@@ -40,19 +40,21 @@ class PatchStem(SeededLayer):
     """Cuts (B, S, S, 3) images into squares and maps each linearly: (B, N, D).
 
     A convolution whose stride is its kernel size; arXiv 2010.11929, equation 1. Its kernel,
-    flattened to (P * P * 3, D), is the weight of the same linear map on flattened patches.
+    flattened to (P * P * 3, D), is the weight of the same linear map on flattened patches, and
+    starts as that weight would: a convolution's own Glorot-uniform is 3.7 times smaller for P 6, D 64.
     """
 
     def __init__(self, patch_size: int, width: int, **options: Any) -> None:
         super().__init__(**options)
         self.patch_size = patch_size
         self.width = width
-        initializer = keras.initializers.GlorotUniform(seed=child_seed(self.seed, "projection"))
+        limit = math.sqrt(6.0 / (patch_size**2 * CHANNELS + width))
+        seed = child_seed(self.seed, "projection")
         self.projection = Convolution(
             width,
             patch_size,
             strides=patch_size,
-            kernel_initializer=initializer,
+            kernel_initializer=keras.initializers.RandomUniform(-limit, limit, seed=seed),
             name="projection",
             dtype=self.dtype_policy,
         )

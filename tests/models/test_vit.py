@@ -163,3 +163,10 @@ def test_dropout_acts_in_training_only() -> None:
 def test_impossible_model_is_refused(classes: int, seed: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build_vit(SMALL["class token"], classes, seed)
+
+
+def test_patches_are_mapped_by_what_a_dense_layer_would_start_with() -> None:
+    kernel = build_vit(variant("vit_cifar"), 10).get_layer("stem").projection.kernel.numpy()
+    limit = np.sqrt(6 / (6 * 6 * 3 + 64))
+    assert 0.99 * limit < np.abs(kernel).max() <= limit
+    assert kernel.std() == pytest.approx(limit / np.sqrt(3), rel=0.02)
