@@ -11,6 +11,8 @@ import keras
 from keras import ops
 
 from models.config import CHANNELS, child_seed
+from models.dropout import Dropout
+from models.gradients import attend, exact_gelu
 from models.linear import PACKAGE, Convolution, Linear
 
 
@@ -41,7 +43,8 @@ class PatchStem(SeededLayer):
 
     A convolution whose stride is its kernel size; arXiv 2010.11929, equation 1. Its kernel,
     flattened to (P * P * 3, D), is the weight of the same linear map on flattened patches, and
-    starts as that weight would: a convolution's own Glorot-uniform is 3.7 times smaller for P 6, D 64.
+    starts as that weight would: a convolution's own Glorot-uniform is 3.7 times smaller where P
+    is 6 and D 64.
     """
 
     def __init__(self, patch_size: int, width: int, **options: Any) -> None:
@@ -177,12 +180,8 @@ class Attention(SeededLayer):
         self.qkv.build(input_shape)
         self.output_projection = dense(width, **self.part("output"))
         self.output_projection.build(input_shape)
-        self.drop_weights = keras.layers.Dropout(
-            self.attention_dropout, **self.part("attention_dropout")
-        )
-        self.drop_output = keras.layers.Dropout(
-            self.projection_dropout, **self.part("projection_dropout")
-        )
+        self.drop_weights = Dropout(self.attention_dropout, **self.part("attention_dropout"))
+        self.drop_output = Dropout(self.projection_dropout, **self.part("projection_dropout"))
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         _, tokens, width = x.shape
@@ -190,11 +189,17 @@ class Attention(SeededLayer):
         qkv = ops.reshape(self.qkv(x), (-1, tokens, 3, self.heads, size))  # (B, T, 3, H, D/H)
         query, key, value = ops.unstack(ops.transpose(qkv, (2, 0, 3, 1, 4)), 3)  # (B, H, T, D/H)
         # Scaling the queries costs T * D products an image, scaling the scores T * T * H.
-        scores = ops.matmul(query * (1.0 / math.sqrt(size)), ops.swapaxes(key, 2, 3))
-        weights = self.drop_weights(ops.softmax(scores, axis=-1), training=training)  # (B, H, T, T)
-        heads = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))  # (B, T, H, D/H)
+        mixed = self._attend(query * (1.0 / math.sqrt(size)), key, value, training)
+        heads = ops.transpose(mixed, (0, 2, 1, 3))  # (B, T, H, D/H)
         out = self.output_projection(ops.reshape(heads, (-1, tokens, width)))  # (B, T, D)
         return self.drop_output(out, training=training)
+
+    def _attend(self, query: Any, key: Any, value: Any, training: bool | None) -> Any:
+        if training and not self.attention_dropout:
+            return attend(query, key, value)
+        scores = ops.matmul(query, ops.swapaxes(key, 2, 3))
+        weights = self.drop_weights(ops.softmax(scores, axis=-1), training=training)  # (B, H, T, T)
+        return ops.matmul(weights, value)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -233,15 +238,20 @@ class MLP(SeededLayer):
         self.expand.build(input_shape)
         self.contract = dense(width, **self.part("contract"))
         self.contract.build((*input_shape[:-1], self.hidden))
-        self.drop_hidden = keras.layers.Dropout(self.dropout, **self.part("hidden_dropout"))
-        self.drop_output = keras.layers.Dropout(self.dropout, **self.part("output_dropout"))
+        self.drop_hidden = Dropout(self.dropout, **self.part("hidden_dropout"))
+        self.drop_output = Dropout(self.dropout, **self.part("output_dropout"))
 
     def call(self, x: Any, training: bool | None = None) -> Any:
-        hidden = ops.gelu(self.expand(x), approximate=self.approximate_gelu)  # (B, T, M)
+        hidden = self._gelu(self.expand(x), training)  # (B, T, M)
         out = self.contract(self.drop_hidden(hidden, training=training))  # (B, T, D)
         if self.output_activation:
-            out = ops.gelu(out, approximate=self.approximate_gelu)
+            out = self._gelu(out, training)
         return self.drop_output(out, training=training)
+
+    def _gelu(self, x: Any, training: bool | None) -> Any:
+        if training and not self.approximate_gelu:
+            return exact_gelu(x)
+        return ops.gelu(x, approximate=self.approximate_gelu)
 
     def get_config(self) -> dict[str, Any]:
         return {

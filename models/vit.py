@@ -6,6 +6,7 @@ import keras
 
 from models.blocks import Block, TokenPooling
 from models.config import CHANNELS, ViTConfig, child_seed
+from models.dropout import Dropout
 from models.layers import ConvStem, PatchStem, TokenEmbedding, dense
 
 __all__ = ["ViTConfig", "build_vit"]
@@ -44,10 +45,7 @@ def _encode(images: Any, config: ViTConfig, seed: int, policy: Any) -> Any:
     x = _stem(config, seed, policy)(images)
     x = TokenEmbedding(config.has_class_token, **_part("embedding", seed, policy))(x)
     if config.embedding_dropout:
-        drop = keras.layers.Dropout(
-            config.embedding_dropout, **_part("embedding_dropout", seed, policy)
-        )
-        x = drop(x)
+        x = Dropout(config.embedding_dropout, **_part("embedding_dropout", seed, policy))(x)
     for index in range(config.depth):
         x = Block(config, **_part(f"block_{index}", seed, policy))(x)
     norm = keras.layers.LayerNormalization(
