@@ -1,4 +1,4 @@
-"""The optimizer: AdamW (arXiv 1711.05101) with warm-up, schedule and selective decay."""
+"""The optimizer: AdamW (arXiv 1711.05101) or Muon, with warm-up, schedule and selective decay."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     import keras
 
 SCHEDULES = ("constant", "cosine")
+OPTIMIZERS = ("adamw", "muon")
+# Outputs, not maps between features: Muon is not for them.
+_NOT_MUON = [r"^head/", r"^pooling/"]
 
 
 def _help(text: str) -> dict[str, str]:
@@ -23,6 +26,10 @@ class OptimizerConfig:
         ValueError: a field is out of its range.
     """
 
+    name: str = field(
+        default="adamw",
+        metadata=_help("adamw, or muon for the blocks' matrices (arXiv 2502.16982) beside adamw"),
+    )
     learning_rate: float = field(default=1e-3, metadata=_help("highest learning rate, above 0"))
     weight_decay: float = field(
         default=0.05, metadata=_help("share of a weight taken off, times the learning rate")
@@ -52,16 +59,16 @@ class OptimizerConfig:
         for name in ("warmup_fraction", "beta_1", "beta_2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected 0 to below 1, got {getattr(self, name)!r}")
-        if self.schedule not in SCHEDULES:
-            raise ValueError(
-                f"schedule: expected one of {', '.join(SCHEDULES)}, got {self.schedule!r}"
-            )
+        for name, allowed in (("schedule", SCHEDULES), ("name", OPTIMIZERS)):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
 
 
 def build_optimizer(
     config: OptimizerConfig, total_steps: int, model: keras.Model
 ) -> keras.optimizers.Optimizer:
-    """AdamW for `model` over `total_steps` updates.
+    """AdamW or Muon for `model` over `total_steps` updates.
 
     Without `decay_all` only kernels decay: not biases, norms, class token and positions. Keras
     does not save that choice with the optimizer, so resume by building it again.
@@ -69,21 +76,39 @@ def build_optimizer(
     Raises:
         ValueError: `total_steps` is below 1.
     """
-    import keras
-
     if total_steps < 1:
         raise ValueError(f"total_steps: expected at least 1, got {total_steps}")
-    optimizer = keras.optimizers.AdamW(
+    optimizer = (_muon if config.name == "muon" else _adamw)(config, total_steps)
+    if not config.decay_all:
+        undecayed = [weight for weight in model.trainable_variables if weight.name != "kernel"]
+        optimizer.exclude_from_weight_decay(var_list=undecayed)
+    return optimizer
+
+
+def _adamw(config: OptimizerConfig, total_steps: int) -> keras.optimizers.Optimizer:
+    import keras
+
+    return keras.optimizers.AdamW(
         learning_rate=learning_rate(config, total_steps),
         weight_decay=config.weight_decay,
         beta_1=config.beta_1,
         beta_2=config.beta_2,
         global_clipnorm=config.clipnorm or None,
     )
-    if not config.decay_all:
-        undecayed = [weight for weight in model.trainable_variables if weight.name != "kernel"]
-        optimizer.exclude_from_weight_decay(var_list=undecayed)
-    return optimizer
+
+
+def _muon(config: OptimizerConfig, total_steps: int) -> keras.optimizers.Optimizer:
+    import keras
+
+    return keras.optimizers.Muon(
+        learning_rate=learning_rate(config, total_steps),
+        weight_decay=config.weight_decay,
+        adam_weight_decay=config.weight_decay,
+        adam_beta_1=config.beta_1,
+        adam_beta_2=config.beta_2,
+        global_clipnorm=config.clipnorm or None,
+        exclude_layers=_NOT_MUON,
+    )
 
 
 def learning_rate(

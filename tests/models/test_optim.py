@@ -123,3 +123,22 @@ def test_run_without_steps_is_refused() -> None:
 
 def test_every_field_has_help() -> None:
     assert all(field.metadata["help"] for field in dataclasses.fields(OptimizerConfig))
+
+
+def test_muon_takes_the_matrices_of_the_blocks_and_nothing_else() -> None:
+    model = build_vit(variant("vit_demo"), 10)
+    optimizer = build_optimizer(OptimizerConfig(name="muon"), 10, model)
+    optimizer.build(model.trainable_variables)
+    with_muon = {w.path for w in model.trainable_variables if not optimizer._should_use_adamw(w)}
+    kernels = ("attention/qkv", "attention/output", "mlp/expand", "mlp/contract")
+    blocks = [layer.name for layer in model.layers if layer.name.startswith("block_")]
+    assert with_muon == {f"{block}/{kernel}/kernel" for block in blocks for kernel in kernels}
+
+
+def test_muon_learns() -> None:
+    model = build_vit(variant("vit_tiny"), 3)
+    optimizer = build_optimizer(OptimizerConfig(name="muon", learning_rate=0.01), 30, model)
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    x = np.random.default_rng(0).normal(size=(12, 32, 32, 3)).astype("float32")
+    losses = [model.train_on_batch(x, np.arange(12) % 3) for _ in range(30)]
+    assert losses[-1] < 0.5 * losses[0]

@@ -153,7 +153,7 @@ def test_a_value_of_another_type_is_refused(text: str, place: str) -> None:
         ("gate.top_k_accuracy=-0.1", "top_k_accuracy must be 0 or more"),
         ("gate.max_regression=-1", "max_regression must be 0 or more"),
         ("gate.split=train", "split must be eval or test"),
-        ("serving_check.examples=0", "examples must be 1 .. 1000"),
+        ("serving_check.examples=0", "examples must be 1 .. 256"),
         ("serving_check.tolerance=0", "tolerance must be above 0"),
         ("pusher.keep=-1", "keep must be 0 or more"),
         ("pusher.model_name=a/b", "model_name must be letters"),
