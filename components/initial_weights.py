@@ -20,7 +20,7 @@ from models.vit import build_vit
 def save(model: keras.Model, class_names: Sequence[str], export_dir: str) -> None:
     """Writes, into an export, what `load_into` reads; Keras loads it too."""
     # Without the optimizer, whose state is twice as large as the weights.
-    bare = keras.Model(model.inputs, model.outputs, name=model.name)
+    bare = keras.Model(model.input, model.output, name=model.name)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch, weights_file.NAME)
         bare.save(file)
