@@ -115,7 +115,7 @@ def test_where_all_patches_are_alike_the_size_does_not_change_the_answers() -> N
     target = build_vit(dataclasses.replace(CONV, pooling="mean", image_size=64), 5, 2)
     transfer(weights_by_path(source), target, keep_head=True)
     answers = [np.array(model(np.zeros((1, s, s, 3)))) for model, s in ((source, 32), (target, 64))]
-    np.testing.assert_allclose(*answers, atol=1e-4)
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-4)
 
 
 @pytest.mark.parametrize("classes", [5, 7])
@@ -187,7 +187,7 @@ def test_a_saved_model_keeps_the_paths_by_which_weights_are_found(tmp_path: Any)
 
 
 # Each field of an architecture with another value, and whether trained weights survive it.
-CHANGES = {
+CHANGES: dict[str, tuple[Any, bool]] = {
     "image_size": (48, True),
     "patch_size": (16, False),
     "width": (32, False),
