@@ -14,11 +14,11 @@ from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
 from components import contract, tfrecords
 from components.feeding import Graph
+from components.versions import EXTRA_ASSETS
 
 TOP = 5
 PROBABILITIES, TOP_CLASSES, TOP_SCORES = "probabilities", "top_classes", "top_scores"
 SERVE_EXAMPLES, SERVE_IMAGES, TRANSFORM = "serving_default", "serve_images", "transform_features"
-EXTRA_ASSETS = "assets.extra"
 WARMUP_FILE = "tf_serving_warmup_requests"
 
 

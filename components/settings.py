@@ -58,6 +58,9 @@ class TrainerConfig:
     precision: str = setting("float32", f"one of {', '.join(PRECISIONS)}")
     jit_compile: bool = setting(False, "compile the training step with XLA")
     shuffle_buffer: int = setting(10_000, "records held in memory to shuffle among, encoded")
+    init_from: str = setting(
+        "", "start from these weights: a pushed version's folder or a .keras file; empty: anew"
+    )
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "epochs", "1 or more", self.epochs)

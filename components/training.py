@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components import class_names, feeding, run_record, tfrecords
+from components import class_names, feeding, initial_weights, run_record, tfrecords
 from components.callbacks import EpochKeeper, FiniteLoss, StepProgress
 from components.checkpoints import Checkpoints, Progress, checkpoint_key
 from components.export import ServedModel, export
@@ -28,10 +28,12 @@ def run_fn(fn_args: Any) -> None:
 
     Args:
         fn_args: TFX's FnArgs; `custom_config` holds the sections `model`, `trainer`,
-            `optimizer` (fields by name) and `checkpoint_dir`.
+            `optimizer` (fields by name), `checkpoint_dir` and `initial_weights`, the digest of
+            what `trainer.init_from` names, which makes other weights another training.
 
     Raises:
-        UsageError: the training split is smaller than a batch.
+        UsageError: the training split is smaller than a batch, or the weights to start from
+            are missing or another model's.
         DataError: there is one class only.
         FloatingPointError: the loss is no longer finite.
     """
@@ -49,6 +51,8 @@ def run_fn(fn_args: Any) -> None:
     model = _compiled_model(config, trainer, len(names), steps * trainer.epochs)
     checkpoints = Checkpoints(_checkpoint_dir(fn_args, config))
     progress = checkpoints.restore(model)
+    if trainer.init_from and not progress.epochs:
+        initial_weights.load_into(model, names, trainer.init_from)
     feed = Feed(
         train_files, trainer.batch_size, trainer.shuffle_buffer, trainer.augmentation, trainer.seed
     )
@@ -82,7 +86,7 @@ def _finish(
     run_record.write(fn_args.model_run_dir, progress.history)
     run_record.write_predictions(fn_args.model_run_dir, np.asarray(probabilities))
     export(ServedModel(model, graph, names), fn_args.serving_model_dir, sample[:_WARMUP_BATCH])
-    model.save(os.path.join(fn_args.model_run_dir, "model.keras"))
+    initial_weights.save(model, names, fn_args.serving_model_dir)
 
 
 def _compiled_model(

@@ -16,6 +16,8 @@ from typing import Any
 
 from components.errors import UsageError
 
+# TF Serving passes it by, but for the warm-up requests in it.
+EXTRA_ASSETS = "assets.extra"
 PROVENANCE_FILE = "provenance.json"
 _LEDGER_FILE = ".ledger.json"
 _STAGING = "staging-"
@@ -61,7 +63,7 @@ def publish(source: Path, model_dir: Path, provenance: Mapping[str, Any]) -> Pat
     staging = model_dir / f"{_STAGING}{os.getpid()}"
     _remove_leftovers(model_dir)
     shutil.copytree(source, staging)
-    extra = staging / "assets.extra"
+    extra = staging / EXTRA_ASSETS
     extra.mkdir(exist_ok=True)
     text = json.dumps({**provenance, "model": digest}, indent=1, sort_keys=True)
     (extra / PROVENANCE_FILE).write_text(text + "\n")
@@ -84,7 +86,7 @@ def roll_back(model_dir: Path, version: int) -> Path:
         known = ", ".join(map(str, there)) or "none"
         raise UsageError(f"no version {version} under {model_dir}; there: {known}")
     source = model_dir / str(version)
-    recorded = source / "assets.extra" / PROVENANCE_FILE
+    recorded = source / EXTRA_ASSETS / PROVENANCE_FILE
     provenance = json.loads(recorded.read_text()) if recorded.is_file() else {}
     return publish(source, model_dir, {**provenance, "rolled_back_to": version})
 

@@ -153,6 +153,28 @@ class ViTConfig:
         return {**values, "stem_channels": list(values["stem_channels"])}
 
 
+# What a weight's meaning depends on, beyond its shape: trained weights fit no other value.
+_MEANING = (
+    "patch_size",
+    "width",
+    "depth",
+    "heads",
+    "mlp_width",
+    "qkv_bias",
+    "mlp_output_activation",
+    "stem",
+    "stem_channels",
+)
+
+
+def misfits(trained: ViTConfig, wanted: ViTConfig) -> list[str]:
+    """Fields in which `wanted` differs so that weights of `trained` are of no use to it.
+
+    Image size and pooling may differ, and what holds no weights: dropout, the form of GELU.
+    """
+    return [name for name in _MEANING if getattr(trained, name) != getattr(wanted, name)]
+
+
 def child_seed(seed: int, *path: int | str) -> int:
     """A seed for one part of a model, so that no two parts draw the same numbers.
 

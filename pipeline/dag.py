@@ -33,7 +33,7 @@ class Inputs:
     """What a run works on, besides its configuration.
 
     `patterns` are relative to `data_dir`, one a split; `missing` names pushed versions that
-    are gone.
+    are gone; `initial_weights` is the digest of what `trainer.init_from` names.
     """
 
     data_dir: str
@@ -43,6 +43,7 @@ class Inputs:
     checkpoint_dir: str
     model_dir: str
     missing: str = ""
+    initial_weights: str = ""
 
 
 def build_nodes(config: RunConfig, inputs: Inputs) -> list[Any]:
@@ -101,7 +102,11 @@ def _training_settings(config: RunConfig, inputs: Inputs) -> dict[str, Any]:
         for name in ("model", "trainer", "optimizer")
     }
     values: dict[str, Any] = json.loads(json.dumps(sections))
-    return {**values, "checkpoint_dir": inputs.checkpoint_dir}
+    return {
+        **values,
+        "checkpoint_dir": inputs.checkpoint_dir,
+        "initial_weights": inputs.initial_weights,
+    }
 
 
 STAGE_MODULES = (
@@ -117,16 +122,18 @@ STAGE_MODULES = (
 
 
 def run_digests(config: RunConfig, inputs: Inputs) -> dict[str, str]:
-    """Digests of data, code and configuration."""
+    """Digests of data, code and configuration, and of the weights it started from, if any."""
     import hashlib
 
     text = json.dumps(dataclasses.asdict(config), sort_keys=True)
     code = "".join(digests.source_digest(module) for module in STAGE_MODULES)
-    return {
+    found = {
         "data": inputs.data_digest,
         "code": hashlib.sha256(code.encode()).hexdigest(),
         "config": hashlib.sha256(text.encode()).hexdigest(),
+        "initial_weights": inputs.initial_weights,
     }
+    return {name: value for name, value in found.items() if value}
 
 
 def build_pipeline(

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from absl import logging
 
 from components import progress as reporting
+from components import weights_file
 from components.errors import ModelRefusedError, UsageError, VitpipeError
 from components.preconditions import require_trainable
 from pipeline.capture import captured_output
@@ -77,6 +78,9 @@ def _refuse_early(config: RunConfig, dataset: DataSet) -> None:
     require_trainable(images, batch, len(dataset.class_names))
     if config.validation.schema and not Path(config.validation.schema).is_file():
         raise UsageError(f"validation.schema: there is no file {config.validation.schema}")
+    if config.trainer.init_from:
+        trained = weights_file.read(Path(config.trainer.init_from))
+        weights_file.require_fit(trained, config.model)
 
 
 def _first_entries(request: Request, dataset: DataSet) -> dict[str, Any]:
@@ -189,6 +193,7 @@ def _inputs(request: Request, dataset: DataSet) -> Any:
     patterns = {
         name: os.path.join(split.folder.name, "*") for name, split in dataset.splits.items()
     }
+    start = request.config.trainer.init_from
     return Inputs(
         data_dir=str(dataset.directory),
         patterns=patterns,
@@ -197,6 +202,7 @@ def _inputs(request: Request, dataset: DataSet) -> Any:
         checkpoint_dir=str(request.workdir.checkpoints),
         model_dir=str(request.model_dir),
         missing=missing_versions(request.workdir.metadata, request.model_dir),
+        initial_weights=weights_file.digest(Path(start)) if start else "",
     )
 
 

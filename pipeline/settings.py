@@ -1,5 +1,6 @@
 """From preset, file and `--set` to one checked configuration."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,4 +22,12 @@ def resolve(
     config = from_values(parse_settings(settings), config)
     if max_bad_records is not None:
         config = from_values({"validation": {"max_bad_records": max_bad_records}}, config)
-    return config
+    return _with_absolute_paths(config)
+
+
+def _with_absolute_paths(config: RunConfig) -> RunConfig:
+    """The weights to start from are found from any directory: by a resumed run, in its record."""
+    if not config.trainer.init_from:
+        return config
+    path = os.path.abspath(os.path.expanduser(config.trainer.init_from))
+    return from_values({"trainer": {"init_from": path}}, config)

@@ -13,7 +13,7 @@ from pipeline.text import aligned, emit, is_share, metric_label, metric_value
 HELP = "show what differs between two runs: settings, metrics, digests"
 
 _ABSENT = object()
-_DIGESTS = ("data", "code")
+_DIGESTS = ("data", "code", "initial_weights")
 
 Difference = tuple[Any, Any]
 

@@ -260,6 +260,22 @@ def test_single_settings_lie_over_the_file_and_the_file_over_the_preset(tmp_path
         settings.resolve("seed", None, [], -1)
 
 
+def test_the_weights_to_start_from_are_found_from_any_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    for given, expected in (
+        ("serving/vit/7", str(tmp_path / "serving/vit/7")),
+        ("./a/../b.keras", str(tmp_path / "b.keras")),
+        ("~/b.keras", "/home/me/b.keras"),
+        ("/c/d", "/c/d"),
+        ("", ""),
+    ):
+        config = settings.resolve("demo", None, [f'trainer.init_from="{given}"'])
+        assert config.trainer.init_from == expected
+
+
 def test_every_setting_has_help() -> None:
     for section in SECTIONS:
         for item in dataclasses.fields(getattr(RunConfig(), section)):
