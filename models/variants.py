@@ -17,13 +17,6 @@ _CIFAR = {"approximate_gelu": False, "mlp_output_activation": True, "dropout": 0
 _CCT = {"stem": "conv", "pooling": "sequence"}
 
 # fmt: off
-# Sources: vit_b16       ViT-B/16 of arXiv 2010.11929, table 1, with the article's qkv without bias
-#          vit_cifar     the article's second program (after Keras's ViT example)
-#          cct_3_3x2     CCT of arXiv 2104.05704: 3 blocks, two 3 x 3 convolutions; MLP ratio 2
-#          cct_7_3x1     CCT-7/3x1 of the same, table 1
-#          vit_lite_7_4  ViT-Lite-7/4 of the same, table 1
-#          vit_demo      for the demo: a conv stem that learns CIFAR-10 in minutes on 2 cores
-#          vit_tiny      for tests: every part, few weights
 _TABLE = (
     #                    size patch width depth heads  mlp
     _row("vit_b16",      (224,  16,  768,   12,   12, 3072), **_B16),
@@ -34,6 +27,15 @@ _TABLE = (
     _row("vit_demo",     ( 32,   4,   64,    2,    2,  128), **_CCT, stem_channels=(32, 64)),
     _row("vit_tiny",     ( 32,   8,   16,    2,    2,   32)),
 )
+SOURCES = {
+    "vit_b16":      "ViT-B/16, arXiv 2010.11929, table 1; qkv without bias, as the article has it",
+    "vit_cifar":    "the article's model for CIFAR-10, after Keras's ViT example",
+    "cct_3_3x2":    "CCT, arXiv 2104.05704: 3 blocks, two 3 x 3 convolutions; MLP ratio 2",
+    "cct_7_3x1":    "CCT-7/3x1, arXiv 2104.05704, table 1",
+    "vit_lite_7_4": "ViT-Lite-7/4, arXiv 2104.05704, table 1",
+    "vit_demo":     "for the demo: a conv stem that learns CIFAR-10 in minutes on 2 cores",
+    "vit_tiny":     "for tests: every part, few weights",
+}
 # fmt: on
 VARIANTS = {config.name: config for config in _TABLE}
 

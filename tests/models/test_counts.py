@@ -44,6 +44,28 @@ def test_weights_of_each_part_agree_with_its_layer(config: ViTConfig) -> None:
     assert counted == {layer.name: layer.count_params() for layer in model.layers[1:]}
 
 
+@each
+def test_shape_of_each_part_agrees_with_its_layer(config: ViTConfig) -> None:
+    model = build_vit(config, 10, 0)
+    counted = {part.name: part.shape for part in count_parts(config, 10)}
+    assert counted == {layer.name: layer.output.shape[1:] for layer in model.layers[1:]}
+
+
+@each
+def test_whole_is_the_sum_of_its_parts(config: ViTConfig) -> None:
+    total, parts = count(config, 10), count_parts(config, 10)
+    for name in ("weights", "multiply_adds", "elementwise", "flops"):
+        assert getattr(total, name) == sum(getattr(part, name) for part in parts)
+    assert total.shape == (10,)
+
+
+def test_batch_multiplies_arithmetic_but_not_weights() -> None:
+    one = count(variant("vit_tiny"), 10)
+    three = one.of_batch(3)
+    assert (three.flops, three.multiply_adds) == (3 * one.flops, 3 * one.multiply_adds)
+    assert (three.weights, three.shape) == (one.weights, (3, 10))
+
+
 def test_multiply_adds_of_vit_b16_are_exact() -> None:
     total = count(variant("vit_b16"), 1000)
     assert (total.weights, total.multiply_adds) == (86_540_008, 17_563_828_224)

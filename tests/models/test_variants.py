@@ -1,11 +1,15 @@
 """The table of named variants."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from models.counts import count
-from models.variants import VARIANTS, variant
+from models.variants import SOURCES, VARIANTS, variant
 from models.vit import build_vit
 
+README = Path(__file__).parents[2] / "models" / "README.md"
 # (classes, weights)
 WEIGHTS = {
     "vit_b16": (1000, 86_540_008),
@@ -20,6 +24,23 @@ WEIGHTS = {
 
 def test_every_variant_has_an_expected_count() -> None:
     assert set(WEIGHTS) == set(VARIANTS)
+
+
+def test_every_variant_has_a_source() -> None:
+    assert list(SOURCES) == list(VARIANTS)
+
+
+def row_of_readme(name: str) -> str:
+    config, total = VARIANTS[name], count(VARIANTS[name], 10)
+    sizes = (config.image_size, config.patch_size, config.width, config.depth, config.heads)
+    numbers = [*map(str, sizes), f"{total.weights:,}", f"{total.multiply_adds:,}"]
+    return f"| {' | '.join([f'`{name}`', *numbers, SOURCES[name]])} |"
+
+
+def test_readme_has_the_table_of_the_code() -> None:
+    _, table = README.read_text().split("| --- | ---: | ---: | ---: | ---: | ---: |", 1)
+    found = re.findall(r"^\| `.*", table.split("\n\n", 1)[0], re.MULTILINE)
+    assert found == [row_of_readme(name) for name in VARIANTS]
 
 
 @pytest.mark.parametrize("name", WEIGHTS)

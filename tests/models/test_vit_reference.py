@@ -5,7 +5,6 @@ Legend of shapes: B images, S pixels a side, P patch side, N patches, T tokens, 
 
 import dataclasses
 import math
-from typing import Any
 
 import keras
 import numpy as np
@@ -15,25 +14,9 @@ from models.blocks import Block
 from models.config import ViTConfig
 from models.layers import MLP, Attention
 from models.vit import build_vit
+from tests.models.kinds import BASE, KINDS
 
 TOLERANCE = 1e-5
-BASE = ViTConfig(image_size=8, patch_size=4, width=12, depth=2, heads=3, mlp_width=20)
-CONV: dict[str, Any] = {"stem": "conv", "stem_channels": (6, 12)}
-CASES: dict[str, dict[str, Any]] = {
-    "patch stem, class token": {},
-    "mean pooling": {"pooling": "mean"},
-    "sequence pooling": {"pooling": "sequence"},
-    "exact gelu": {"approximate_gelu": False},
-    "no qkv bias": {"qkv_bias": False},
-    "gelu after both": {"mlp_output_activation": True},
-    "exact gelu after both": {"mlp_output_activation": True, "approximate_gelu": False},
-    "conv stem, class token": CONV,
-    "conv stem, sequence pooling": {**CONV, "pooling": "sequence"},
-    "conv stem, one convolution": {"stem": "conv", "stem_channels": (12,), "patch_size": 2},
-    "dropout is off in inference": {"dropout": 0.5, "embedding_dropout": 0.5},
-    "attention dropout is off": {"attention_dropout": 0.5, "projection_dropout": 0.5},
-    "another epsilon": {"norm_epsilon": 0.1},
-}
 
 Weights = dict[str, np.ndarray]
 
@@ -183,7 +166,7 @@ def test_block_agrees_with_reference() -> None:
     assert relative_error(layer(x), expected) < TOLERANCE
 
 
-@pytest.mark.parametrize("options", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
 def test_forward_agrees_with_reference(options: dict) -> None:
     config = dataclasses.replace(BASE, **options)
     model = build_vit(config, 7, 0)
@@ -194,6 +177,6 @@ def test_forward_agrees_with_reference(options: dict) -> None:
 
 
 def test_every_choice_of_the_config_is_compared() -> None:
-    compared = {name for options in CASES.values() for name in options}
+    compared = {name for options in KINDS.values() for name in options}
     sizes = {"name", "image_size", "width", "depth", "heads", "mlp_width"}
     assert compared | sizes == {field.name for field in dataclasses.fields(ViTConfig)}

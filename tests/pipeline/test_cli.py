@@ -15,7 +15,7 @@ from pipeline import cli
 from pipeline.commands import config as config_command
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = {"clean", "compare", "config", "data", "rollback", "run", "runs"}
+COMMANDS = {"clean", "compare", "config", "data", "model", "rollback", "run", "runs"}
 HEAVY = "tensorflow", "tfx", "keras", "apache_beam", "ml_metadata"
 
 
@@ -46,6 +46,9 @@ print("\\nheavy:", code, *(name for name in {HEAVY!r} if name in sys.modules))
         (["run", "--set", "trainer.epochz=3"], 2),
         (["run", "--data", "/nowhere", "--workdir", "WORK"], 2),
         (["runs", "--workdir", "/nowhere"], 0),
+        (["model", "list"], 0),
+        (["model", "summary", "vit_b16", "--json"], 0),
+        (["model", "summary", "nope"], 2),
     ],
 )
 def test_what_needs_no_tensorflow_does_not_import_it(
