@@ -41,9 +41,9 @@ def augment(images: tf.Tensor, policy: str, seed: Any) -> tf.Tensor:
     height, width = images.shape[1], images.shape[2]
     if height is None or height != width:
         raise ValueError(f"expected square images of a fixed size, got {height} x {width}")
-    if policy == "flip_rotate_zoom":
-        return _flip_rotate_zoom(images, seed)
-    return _crop_flip(images, seed) if policy == "crop_flip" else images
+    if policy == "none":
+        return images
+    return {"flip_rotate_zoom": _flip_rotate_zoom, "crop_flip": _crop_flip}[policy](images, seed)
 
 
 def _uniform(images: tf.Tensor, seed: Any, rows: int) -> list[tf.Tensor]:

@@ -2,6 +2,19 @@
 
 from components.errors import DataError, UsageError
 
+_FEW_STEPS = 100
+
+
+def few_steps(images: int, batch_size: int, epochs: int) -> str | None:
+    """A word of warning where a model cannot have learnt much by the end."""
+    steps = -(-images // batch_size) * epochs
+    if steps >= _FEW_STEPS:
+        return None
+    return (
+        f"{images} training images in batches of {batch_size} are {steps} steps in all, which is "
+        "few: lower trainer.batch_size or raise trainer.epochs"
+    )
+
 
 def require_trainable(images: int, batch_size: int, classes: int) -> None:
     """Refuses a training that cannot work.

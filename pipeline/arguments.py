@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from pipeline.presets import PRESETS
+
 
 def add_workdir(parser: argparse.ArgumentParser) -> None:
     """Where runs, artifacts and metadata lie."""
@@ -27,7 +29,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset",
         default="demo",
-        help="configuration to start from (default: %(default)s); see `vitpipe config show`",
+        help=f"configuration to start from: {', '.join(PRESETS)} (default: %(default)s)",
     )
     parser.add_argument(
         "--config",

@@ -75,6 +75,8 @@ def build_nodes(config: RunConfig, inputs: Inputs) -> list[Any]:
         validated, model, latest.outputs["model"], config.gate, len(inputs.class_names)
     )
     check = serving_check(model, training.outputs["model_run"], validated, config.serving_check)
+    # Nothing flows between them: only so that a run tells them in this order.
+    check.add_upstream_node(evaluation)
     push = pusher(
         model,
         evaluation.outputs["blessing"],

@@ -31,7 +31,7 @@ class Evaluation:
             tuple(key): {
                 name: float(value["doubleValue"])
                 for name, value in outputs[""][""].items()
-                if "doubleValue" in value
+                if "doubleValue" in value and not name.endswith("_diff")
             }
             for key, outputs in result.slicing_metrics
         }

@@ -96,7 +96,8 @@ class Execution:
                 "required": gate.top_k_accuracy,
                 "max_regression": gate.max_regression,
                 "split": gate.split,
-                "note": evaluator.gate_note(gate, classes),
+                "note": evaluator.gate_note(gate, classes)
+                or (outcome.unseen_loss(measured, baseline, gate) if k > 1 else None),
             },
             "baseline": baseline
             and {
@@ -116,6 +117,8 @@ class Execution:
             "pushed_path": path,
             "version": version,
             "already_pushed": version in self._versions_before,
+            # Another one after a rollback: servers take the highest number.
+            "served_version": max(versions.list_versions(Path(path).parent), default=None),
         }
 
     def write_report(self, path: Path, summary: dict[str, Any]) -> None:

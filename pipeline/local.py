@@ -13,7 +13,7 @@ from absl import logging
 from components import progress as reporting
 from components import weights_file
 from components.errors import ModelRefusedError, UsageError, VitpipeError
-from components.preconditions import require_trainable
+from components.preconditions import few_steps, require_trainable
 from pipeline.capture import captured_output
 from pipeline.config import RunConfig, to_values, to_yaml
 from pipeline.data.dataset import DataSet, read_dataset
@@ -103,6 +103,10 @@ def _first_entries(request: Request, dataset: DataSet) -> dict[str, Any]:
 def _observed(request: Request, dataset: DataSet, record: RunRecord, stream: TextIO) -> int:
     with Progress(stream, stream.isatty()) as shown:
         shown.note(f"run {record.folder.name}, preset {request.preset}: loading TensorFlow and TFX")
+        trainer = request.config.trainer
+        few = few_steps(dataset.examples["train"], trainer.batch_size, trainer.epochs)
+        if few:
+            shown.note(few)
 
         def listener(event: str, values: dict[str, Any]) -> None:
             record.on_event(event, values)

@@ -10,6 +10,7 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from components import contract, gate, records, run_record, serving_check, tfrecords
+from components.evaluator import TOP_1
 from components.settings import GateConfig
 from pipeline.evaluation import Metrics
 from pipeline.runner import Outputs
@@ -39,6 +40,17 @@ def refusals(measured: Metrics, baseline: Metrics | None, config: GateConfig, k:
             f"{baseline[name]:.4f} of the latest blessed model"
         )
     return found
+
+
+def unseen_loss(measured: Metrics, baseline: Metrics | None, config: GateConfig) -> str | None:
+    """Said where top-1 fell by more than the margin, and a gate on another k lets it pass."""
+    fallen = (baseline or measured)[TOP_1] - measured[TOP_1]
+    if fallen <= config.max_regression:
+        return None
+    return (
+        f"top-1 is {100 * fallen:.2f} points below the latest blessed model, which a gate on "
+        f"top-{config.top_k} does not see; --set gate.top_k=1 would"
+    )
 
 
 def dropped_records(nodes: Nodes) -> list[dict[str, str]]:

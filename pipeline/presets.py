@@ -36,8 +36,9 @@ SEED = RunConfig(
 
     vitpipe run --preset seed --data work/data/cifar10
 
-Not run to its end yet: 54.0% top-1 and 95.1% top-5 on the eval split after 4 of 10 epochs. The
-article's own program reached 65.48% and 96.82% on the test split in 52 minutes on 2 cores.
+2 cores, 24 GiB, 2026-11-22, one run: test top-1 65.28%, top-5 97.18%; Trainer 63 min, with work of
+lowest priority beside it. The article's own program reached 65.48% and 96.82%: twenty images of
+10,000 apart, less than one standard error (0.48 points) of either figure.
 """
 
 CIFAR10 = RunConfig(

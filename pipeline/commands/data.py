@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_fields(synthetic, SyntheticConfig)
     for kind in (cifar10, folder, synthetic):
         kind.add_argument(
-            "--output", type=Path, required=True, help="folder to make; must not exist yet"
+            "--output",
+            type=Path,
+            required=True,
+            help="folder to make; one made from the same before is left as it is",
         )
 
 
@@ -77,11 +81,13 @@ def _synthetic(args: argparse.Namespace) -> dict[str, Any]:
 
 def _folder(args: argparse.Namespace) -> dict[str, Any]:
     config = _config(FolderConfig, args)
+    # What TensorFlow says of missing GPUs looks like a failure here.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from pipeline.data import folder
 
     manifest, findings = folder.prepare(config, args.source, args.output)
     if findings.bad:
-        print(f"left out, {len(findings.bad)} bad files:\n{folder.listed(findings.bad)}")
+        print(f"left out, {folder.counted(findings.bad)}:\n{folder.listed(findings.bad)}")
     if findings.ignored:
         print(f"ignored, no images by their names: {_some(findings.ignored)}")
     if findings.copies:

@@ -2,6 +2,7 @@
 
 import argparse
 
+from components.errors import UsageError
 from pipeline.arguments import add_push_to, add_workdir
 
 HELP = "make an earlier pushed version the newest one again"
@@ -21,6 +22,8 @@ def run(args: argparse.Namespace) -> int:
     from pipeline.workdir import WorkDir
 
     workdir = WorkDir(args.workdir.absolute())
+    if not workdir.root.is_dir():
+        raise UsageError(f"there is no work directory {workdir.root}")
     model_dir = (args.push_to or workdir.serving).absolute() / args.model
     with workdir.locked():
         path = versions.roll_back(model_dir, args.to)

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     config = settings.resolve(args.preset, args.config, args.settings, args.max_bad_records)
     workdir = WorkDir(args.workdir.absolute())
     request = local.Request(
-        preset=args.preset,
+        preset=args.config.name if args.config else args.preset,
         config=config,
         data=args.data.absolute(),
         workdir=workdir,

@@ -13,6 +13,7 @@ from typing import Any
 
 from components.contract import EVAL, TEST, TRAIN
 from components.errors import DataError
+from components.settings import MAX_PIXELS
 from pipeline.data import output
 from pipeline.data.listing import Candidate, Listing, list_images
 from pipeline.data.options import FolderConfig
@@ -50,10 +51,10 @@ def prepare(config: FolderConfig, source: Path, target: Path) -> tuple[dict[str,
         UsageError: if the source is no folder, or the output holds something else.
         DataError: for bad files without `skip_bad`, and classes with too few images.
     """
-    findings = inspect(list_images(source))
+    findings = inspect(list_images(source), config.max_pixels)
     if findings.bad and not config.skip_bad:
         raise DataError(
-            f"{len(findings.bad)} bad files in {source}; repair or remove them, or leave them "
+            f"{counted(findings.bad)} in {source}; repair or remove them, or leave them "
             f"out with --skip-bad\n{listed(findings.bad)}"
         )
     splits = split(findings, config)
@@ -74,6 +75,11 @@ def prepare(config: FolderConfig, source: Path, target: Path) -> tuple[dict[str,
         return output.write(folder, "folder", input_digest, prepared), findings
 
 
+def counted(bad: dict[str, str]) -> str:
+    """How many files are bad."""
+    return f"{len(bad)} bad file{'' if len(bad) == 1 else 's'}"
+
+
 def listed(bad: dict[str, str]) -> str:
     """A line a file, the first of them."""
     lines = [f"  {name}: {reason}" for name, reason in sorted(bad.items())]
@@ -81,11 +87,11 @@ def listed(bad: dict[str, str]) -> str:
     return "\n".join(lines[:_TOLD] + more)
 
 
-def inspect(listing: Listing) -> Findings:
+def inspect(listing: Listing, max_pixels: int = MAX_PIXELS) -> Findings:
     """Decodes every file once, and finds files of the same content."""
     findings = Findings(listing.class_names, bad=listing.bad, ignored=listing.ignored)
     for batch in _batches(listing.candidates, findings.bad):
-        _inspect_batch(batch, findings)
+        _inspect_batch(batch, findings, max_pixels)
     _find_copies(findings)
     return findings
 
@@ -118,11 +124,13 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _inspect_batch(batch: list[tuple[Candidate, bytes]], findings: Findings) -> None:
+def _inspect_batch(
+    batch: list[tuple[Candidate, bytes]], findings: Findings, max_pixels: int
+) -> None:
     # TensorFlow takes seconds to import, and argument errors come before.
     from components.images import find_problems
 
-    problems = find_problems([data for _, data in batch])
+    problems = find_problems([data for _, data in batch], max_pixels)
     for (candidate, data), problem in zip(batch, problems, strict=True):
         if problem is None:
             findings.images.append(Image(candidate, hashlib.sha256(data).hexdigest()))

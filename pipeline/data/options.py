@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from components.contract import SPLITS
+from components.settings import MAX_PIXELS
 
 _SYNTHETIC_CLASSES = 10
 
@@ -22,7 +23,14 @@ class FolderConfig:
         default=10, metadata={"help": "least number of different images of a class"}
     )
 
+    max_pixels: int = field(
+        default=MAX_PIXELS,
+        metadata={"help": "largest width x height; then run with transform.max_pixels as large"},
+    )
+
     def __post_init__(self) -> None:
+        if not 1 <= self.max_pixels <= 2**29:
+            raise ValueError(f"max_pixels must be 1 .. 2**29, got {self.max_pixels}")
         for name in ("eval_fraction", "test_fraction"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} must be above 0 and below 1, got {getattr(self, name)}")

@@ -55,6 +55,8 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[Line]:
     yield "  " + component_line("total", "", summary.get("seconds") or 0.0), "bold"
     for line in _metric_lines(summary):
         yield f"  {line}", ""
+    for line in _dropped_lines(summary):
+        yield f"  {line}", ""
     yield from _ending(summary, verdict(summary))
 
 
@@ -80,6 +82,15 @@ def _metric_lines(summary: Mapping[str, Any]) -> list[str]:
     ]
     note = (summary.get("thresholds") or {}).get("note")
     return aligned(rows, right=(1, 2, 3)) + (_wrapped(str(note), "") if note else [])
+
+
+def _dropped_lines(summary: Mapping[str, Any]) -> list[str]:
+    dropped = (summary.get("data") or {}).get("dropped") or []
+    if not dropped:
+        return []
+    shown = "; ".join(f"{one['split']}, {one['id']}: {one['reason']}" for one in dropped[:3])
+    more = f"; and {len(dropped) - 3} more" if len(dropped) > 3 else ""
+    return _wrapped(f"bad records left out: {len(dropped)} ({shown}{more})", "")
 
 
 def _required(wanted: Threshold | None, key: str) -> str:

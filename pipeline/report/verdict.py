@@ -67,7 +67,9 @@ def _pushed(summary: Mapping[str, Any]) -> str:
     version = summary.get("version")
     what = "the model" if version is None else f"version {version}"
     if summary.get("already_pushed"):
-        return f"BLESSED: {what} had been pushed already"
+        served = summary.get("served_version")
+        newer = f"; {served} is newer and served" if served and served != version else ""
+        return f"BLESSED: {what} had been pushed already{newer}"
     return f"BLESSED: pushed {what}"
 
 

@@ -70,7 +70,8 @@ def test_run_leaves_report_curves_and_logs(first: Result, workspace: Workspace) 
     page = (folder / "report.html").read_text()
     assert all(name in page for name in first.summary["data"]["classes"])
     assert f"{first.summary['metrics']['top_5_accuracy'] * 100:.2f}" in page
-    (model_run,) = (workspace.root / "artifacts" / "Trainer" / "model_run").iterdir()
+    model_runs = (workspace.root / "artifacts" / "Trainer" / "model_run").iterdir()
+    model_run = min(model_runs, key=lambda folder: int(folder.name))  # the first run's
     assert (model_run / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert list(model_run.glob("logs/eval/events.out.tfevents.*"))
     history = json.loads((model_run / "history.json").read_text())

@@ -212,3 +212,10 @@ def test_a_file_that_changes_while_it_is_read_is_told(source: Path) -> None:
 def test_settings_out_of_range_are_refused(setting: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be"):
         FolderConfig(**setting)
+
+
+def test_the_largest_size_of_an_image_can_be_set(source: Path) -> None:
+    with pytest.raises(DataError, match=r"50 bad files .*--skip-bad") as caught:
+        prepare(source, max_pixels=40)
+    assert "pixels, more than the 40 allowed" in str(caught.value)
+    prepare(source, max_pixels=70)

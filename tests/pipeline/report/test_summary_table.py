@@ -41,6 +41,21 @@ def test_a_model_pushed_before_is_said_to_be(made: Any) -> None:
     assert "BLESSED: version 4 had been pushed already" in lines
 
 
+def test_after_a_rollback_the_version_that_is_served_is_named(made: Any) -> None:
+    lines = table(made.summary(already_pushed=True, served_version=7))
+    assert "BLESSED: version 4 had been pushed already; 7 is newer and served" in lines
+
+
+def test_dropped_records_are_told(made: Any) -> None:
+    dropped = [{"split": "train", "id": f"a{n}", "reason": "image: no PNG"} for n in range(5)]
+    run = made.summary()
+    lines = table(run | {"data": {**run["data"], "dropped": dropped}})
+    text = " ".join(line.strip() for line in lines)
+    assert "bad records left out: 5 (train, a0: image: no PNG; " in text
+    assert "and 2 more)" in text
+    assert not any("left out" in line for line in table(run))
+
+
 def test_a_first_run_has_no_baseline(made: Any) -> None:
     assert one(table(made.summary(baseline=None)), "top-5").split()[-1] == "-"
 
