@@ -52,7 +52,7 @@ CIFAR10 = RunConfig(
     vitpipe run --preset cifar10 --data work/data/cifar10
 
 2 cores, 24 GiB, 2026-11-22, one run: test top-1 82.24%, top-5 98.93%; Trainer 49 min with test
-suites beside it (an epoch took 2 min 7 s when there were few), everything else 97 s.
+suites beside it. On a quiet machine an epoch takes 2 min and everything but the Trainer 90 s.
 """
 
 PRESETS = {"demo": DEMO, "seed": SEED, "cifar10": CIFAR10}
