@@ -78,36 +78,30 @@ def build_optimizer(
     """
     if total_steps < 1:
         raise ValueError(f"total_steps: expected at least 1, got {total_steps}")
-    optimizer = (_muon if config.name == "muon" else _adamw)(config, total_steps)
+    optimizer = _unselective(config, total_steps)
     if not config.decay_all:
         undecayed = [weight for weight in model.trainable_variables if weight.name != "kernel"]
         optimizer.exclude_from_weight_decay(var_list=undecayed)
     return optimizer
 
 
-def _adamw(config: OptimizerConfig, total_steps: int) -> keras.optimizers.Optimizer:
+def _unselective(config: OptimizerConfig, total_steps: int) -> keras.optimizers.Optimizer:
+    """The optimizer, with its decay on every weight."""
     import keras
 
-    return keras.optimizers.AdamW(
-        learning_rate=learning_rate(config, total_steps),
-        weight_decay=config.weight_decay,
-        beta_1=config.beta_1,
-        beta_2=config.beta_2,
-        global_clipnorm=config.clipnorm or None,
-    )
-
-
-def _muon(config: OptimizerConfig, total_steps: int) -> keras.optimizers.Optimizer:
-    import keras
-
+    shared = {
+        "learning_rate": learning_rate(config, total_steps),
+        "weight_decay": config.weight_decay,
+        "global_clipnorm": config.clipnorm or None,
+    }
+    if config.name == "adamw":
+        return keras.optimizers.AdamW(beta_1=config.beta_1, beta_2=config.beta_2, **shared)
     return keras.optimizers.Muon(
-        learning_rate=learning_rate(config, total_steps),
-        weight_decay=config.weight_decay,
         adam_weight_decay=config.weight_decay,
         adam_beta_1=config.beta_1,
         adam_beta_2=config.beta_2,
-        global_clipnorm=config.clipnorm or None,
         exclude_layers=_NOT_MUON,
+        **shared,
     )
 
 

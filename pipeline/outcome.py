@@ -44,7 +44,9 @@ def refusals(measured: Metrics, baseline: Metrics | None, config: GateConfig, k:
 
 def unseen_loss(measured: Metrics, baseline: Metrics | None, config: GateConfig) -> str | None:
     """Said where top-1 fell by more than the margin, and a gate on another k lets it pass."""
-    fallen = (baseline or measured)[TOP_1] - measured[TOP_1]
+    if not baseline:
+        return None
+    fallen = baseline[TOP_1] - measured[TOP_1]
     if fallen <= config.max_regression:
         return None
     return (

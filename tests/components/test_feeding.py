@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components import feeding, tfrecords
+from components import feeding
 from components.feeding import Feed, Graph
 from tests.components.material import GRAPH_IMAGES, SIZE, encode, example, good_records, write_shard
 
@@ -114,11 +114,6 @@ def test_evaluation_keeps_the_order_and_augments_nothing(files: list[str], graph
 def test_evaluation_knows_its_length(files: list[str], graph: Graph) -> None:
     assert int(feeding.evaluation_batches(files, BATCH, graph).cardinality()) == 3
     assert int(feeding.evaluation_batches(files, 5, graph).cardinality()) == 2
-
-
-def test_records_are_counted_over_all_files(files: list[str]) -> None:
-    assert tfrecords.count(files) == COUNT
-    assert tfrecords.count(files[:1]) == 6
 
 
 def test_the_graph_normalises_what_the_statistics_were_taken_of(graph: Graph) -> None:
