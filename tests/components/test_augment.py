@@ -19,7 +19,7 @@ def batch(count: int = 8, size: int = 16) -> np.ndarray:
 def fixed(monkeypatch: pytest.MonkeyPatch, *values: float) -> None:
     """Makes the policy draw these numbers, each from 0 to below 1, for every image."""
 
-    def draw(images: tf.Tensor, seed: object, rows: int) -> list[tf.Tensor]:
+    def draw(images: tf.Tensor, seed: object, rows: int, place: None) -> list[tf.Tensor]:
         assert rows == len(values)
         return [tf.fill(tf.shape(images)[:1], value) for value in values]
 
