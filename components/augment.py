@@ -21,9 +21,7 @@ CROP_SHARE = 8
 Place = tuple[Any, Any]
 
 
-def augment(
-    images: tf.Tensor, policy: str, seed: Any, place: Place | None = None
-) -> tf.Tensor:
+def augment(images: tf.Tensor, policy: str, seed: Any, place: Place | None = None) -> tf.Tensor:
     """Changes each image of a float32 batch (B, S, S, 3) on its own; same shape.
 
     - none: nothing.

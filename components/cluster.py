@@ -93,7 +93,7 @@ def _checked(values: Any) -> Cluster:
         raise _malformed("cluster.chief must be one address")
     role, index = task.get("type"), task.get("index")
     places = len(cluster.get(role, [])) if isinstance(role, str) else 0
-    if not isinstance(index, int) or not 0 <= index < places:
+    if type(index) is not int or not 0 <= index < places:
         raise _malformed(f"the cluster has no task of type {role!r} and index {index!r}")
     return Cluster({name: tuple(cluster[name]) for name in cluster}, str(role), index)
 

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -15,8 +16,9 @@ from components.checkpoints import Checkpoints, Progress
 from components.cluster import Cluster
 from components.errors import UsageError
 from components.feeding import Share
+from components.preconditions import require_enough_for
 from components.replicated import Epochs, Replicated, Split
-from components.task import Setup, Task, compiled_model, metrics, set_up
+from components.task import Setup, Task, metrics, set_up
 
 
 def devices() -> list[str]:
@@ -49,13 +51,9 @@ def train_as_worker(read_task: Callable[[], Task], cluster: Cluster) -> None:
 
 def _train(task: Task, strategy: tf.distribute.Strategy, cluster: Cluster | None) -> None:
     setup, replicas = set_up(task), strategy.num_replicas_in_sync
-    if setup.trainer.batch_size < replicas:
-        raise UsageError(
-            f"trainer.batch_size is {setup.trainer.batch_size}, less than one image for each of "
-            f"{replicas} devices"
-        )
+    require_enough_for(replicas, setup.trainer.batch_size)
     with strategy.scope():
-        model = compiled_model(_share_of_the_norm(task, replicas), setup)
+        model = setup.model(_share_of_the_norm(task.config, replicas))
         model.optimizer.build(model.trainable_variables)
     checkpoints = Checkpoints(task.checkpoints)
     progress = checkpoints.restore(model)
@@ -73,12 +71,11 @@ def _train(task: Task, strategy: tf.distribute.Strategy, cluster: Cluster | None
     _gather(strategy, [0])
 
 
-def _share_of_the_norm(task: Task, replicas: int) -> Task:
+def _share_of_the_norm(config: dict[str, Any], replicas: int) -> dict[str, Any]:
     """Each replica hands the optimizer its share of the gradient: so the limit is one, too."""
-    optimizer = task.config["optimizer"]
+    optimizer = config["optimizer"]
     limit = optimizer.get("clipnorm", 0.0) / replicas
-    config = {**task.config, "optimizer": {**optimizer, "clipnorm": limit}}
-    return dataclasses.replace(task, config=config)
+    return {**config, "optimizer": {**optimizer, "clipnorm": limit}}
 
 
 def _splits(

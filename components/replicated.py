@@ -108,7 +108,9 @@ class Replicated:
 
         def run(parts: Any) -> np.ndarray:
             # The same on all replicas: the step has summed it over them.
-            array: np.ndarray = self._strategy.experimental_local_results(compiled(parts))[0].numpy()
+            array: np.ndarray = self._strategy.experimental_local_results(compiled(parts))[
+                0
+            ].numpy()
             return array
 
         return run

@@ -79,6 +79,11 @@ class Setup:
         """Steps an epoch; the last one may be smaller."""
         return -(-self.records // self.trainer.batch_size)
 
+    def model(self, config: dict[str, Any]) -> keras.Model:
+        """The compiled model, as yet untrained, from a task's `config`."""
+        total_steps = self.steps * self.trainer.epochs
+        return compiled_model(config, self.trainer, len(self.class_names), total_steps)
+
 
 def set_up(task: Task) -> Setup:
     """Loads what a task names, and sets the process's seed and precision.
@@ -116,13 +121,20 @@ def metrics(num_classes: int) -> list[keras.metrics.Metric]:
     return found
 
 
-def compiled_model(task: Task, setup: Setup) -> keras.Model:
-    """The model with its initial weights, its optimizer and its loss."""
-    trainer, num_classes = setup.trainer, len(setup.class_names)
-    model = build_vit(ViTConfig(**task.config["model"]), num_classes, trainer.seed)
-    optimizer = OptimizerConfig(**task.config["optimizer"])
+def compiled_model(
+    config: dict[str, Any], trainer: TrainerConfig, num_classes: int, total_steps: int
+) -> keras.Model:
+    """The model with its initial weights, its optimizer and its loss.
+
+    Args:
+        config: the sections `model` and `optimizer`, fields by name.
+        trainer: the section `trainer`.
+        num_classes: outputs.
+        total_steps: of the whole training; the learning rate follows from it.
+    """
+    model = build_vit(ViTConfig(**config["model"]), num_classes, trainer.seed)
     model.compile(
-        optimizer=build_optimizer(optimizer, setup.steps * trainer.epochs, model),
+        optimizer=build_optimizer(OptimizerConfig(**config["optimizer"]), total_steps, model),
         loss=SmoothedCrossEntropy(trainer.label_smoothing),
         metrics=metrics(num_classes),
         jit_compile=trainer.jit_compile,

@@ -14,7 +14,7 @@ from components.callbacks import EpochKeeper, FiniteLoss, StepProgress
 from components.checkpoints import Checkpoints, Progress
 from components.export import ServedModel, export
 from components.settings import REPLAYABLE
-from components.task import Setup, Task, compiled_model, set_up, task_of
+from components.task import Setup, Task, set_up, task_of
 
 _WARMUP_BATCH = 8
 
@@ -34,16 +34,29 @@ def run_fn(fn_args: Any) -> None:
     """
     task = task_of(fn_args)
     setup = set_up(task)
-    checkpoints = Checkpoints(task.checkpoints)
-    if checkpoints.epochs < setup.trainer.epochs:
-        _train_on_several(task, setup.trainer.strategy)
-    model = compiled_model(task, setup)
-    progress = checkpoints.restore(model)
-    _fit(task, setup, model, checkpoints, progress)
+    model, progress = train(task, setup)
     if progress.best is not None:
         model.set_weights(progress.best)
     _finish(fn_args, task, setup, model, progress)
-    run_record.write_checkpoints(fn_args.model_run_dir, str(checkpoints.root))
+    run_record.write_checkpoints(fn_args.model_run_dir, task.checkpoints)
+
+
+def train(task: Task, setup: Setup) -> tuple[keras.Model, Progress]:
+    """Trains from the newest checkpoint on, on the devices that the settings name.
+
+    Returns:
+        The model as it is after the last epoch, and what was learnt on the way.
+
+    Raises:
+        As `run_fn`.
+    """
+    checkpoints = Checkpoints(task.checkpoints)
+    if checkpoints.epochs < setup.trainer.epochs:
+        _train_on_several(task, setup.trainer.strategy)
+    model = setup.model(task.config)
+    progress = checkpoints.restore(model)
+    _fit(task, setup, model, checkpoints, progress)
+    return model, progress
 
 
 def _train_on_several(task: Task, strategy: str) -> None:
@@ -75,9 +88,7 @@ def _fit(
     )
 
 
-def _finish(
-    fn_args: Any, task: Task, setup: Setup, model: keras.Model, progress: Progress
-) -> None:
+def _finish(fn_args: Any, task: Task, setup: Setup, model: keras.Model, progress: Progress) -> None:
     sample = tfrecords.first(task.eval_files, REPLAYABLE)
     images, _ = setup.graph.apply(tf.constant(sample))
     logits = model.predict(images, batch_size=setup.trainer.batch_size, verbose=0)

@@ -42,6 +42,8 @@ def train(folder: Path, is_chief: bool) -> None:
     # TensorFlow Transform's layer is a Keras 2 layer; `import keras` stays Keras 3.
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    # The chief has another process on the same GPUs: that of the pipeline.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     from components.distribution import train_as_worker
     from components.task import read_task
 

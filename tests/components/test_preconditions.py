@@ -3,7 +3,7 @@
 import pytest
 
 from components.errors import DataError, UsageError
-from components.preconditions import require_trainable
+from components.preconditions import require_enough_for, require_trainable
 
 
 @pytest.mark.parametrize(("images", "batch", "classes"), [(1, 1, 2), (128, 128, 2), (500, 1, 10)])
@@ -20,3 +20,9 @@ def test_less_than_one_batch_is_refused_with_the_setting_that_helps() -> None:
 def test_fewer_than_two_classes_are_refused(classes: int) -> None:
     with pytest.raises(DataError, match=f"two classes, got {classes}"):
         require_trainable(1000, 10, classes)
+
+
+def test_less_than_one_image_a_device_is_refused() -> None:
+    require_enough_for(8, 8)
+    with pytest.raises(UsageError, match=r"batch of 7 .* 8 devices.*trainer.batch_size=8"):
+        require_enough_for(8, 7)
