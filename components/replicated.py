@@ -1,9 +1,9 @@
 """Training on the replicas of a `tf.distribute` strategy, by a loop of our own.
 
-Keras 3's `fit` and `evaluate` take means of means: parts of different sizes count alike, each
-replica clips its own gradient, and on several workers they fail ("MEAN" over axis 0 of a
-scalar). Here a record counts the same on whatever replica it lies, so that the numbers are
-those of one device.
+Keras 3's `fit` and `evaluate` take means of means: parts of different sizes count alike, and
+each replica clips its own gradient. On several workers `fit` of Keras 3.15 does not even begin:
+it takes a distributed batch for a tensor. Here a record counts the same on whatever replica it
+lies, so that the numbers are those of one device.
 """
 
 from collections.abc import Callable, Sequence
@@ -107,10 +107,9 @@ class Replicated:
         )
 
         def run(parts: Any) -> np.ndarray:
+            results = self._strategy.experimental_local_results(compiled(parts))
             # The same on all replicas: the step has summed it over them.
-            array: np.ndarray = self._strategy.experimental_local_results(compiled(parts))[
-                0
-            ].numpy()
+            array: np.ndarray = results[0].numpy()
             return array
 
         return run

@@ -193,7 +193,7 @@ def test_two_processes_learn_what_one_does_and_the_chief_alone_writes(
     with worker(checkpoints, config(1, ports)) as other:
         with reporting.listening(lambda event, values: heard.append((event, values))):
             run_fn(SimpleNamespace(**given))
-        said, _ = other.communicate(timeout=60)
+        said, _ = other.communicate(timeout=300)
     assert other.returncode == 0, said
     assert "worker 1 of 2 processes: done" in said
     assert_same(outcome(given), single)
@@ -226,6 +226,6 @@ def test_a_worker_refuses_what_is_not_its_own(
 ) -> None:
     value = "" if index is None else config(index, [1, 2])
     with worker(tmp_path / "checkpoints", value) as child:
-        said, _ = child.communicate(timeout=60)
+        said, _ = child.communicate(timeout=300)
     assert child.returncode == 2
     assert message in said
