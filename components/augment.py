@@ -18,7 +18,10 @@ ZOOM = 0.2
 CROP_SHARE = 8
 
 
-def augment(images: tf.Tensor, policy: str, seed: Any) -> tf.Tensor:
+Place = tuple[Any, Any]
+
+
+def augment(images: tf.Tensor, policy: str, seed: Any, place: Place | None = None) -> tf.Tensor:
     """Changes each image of a float32 batch (B, S, S, 3) on its own; same shape.
 
     - none: nothing.
@@ -32,6 +35,8 @@ def augment(images: tf.Tensor, policy: str, seed: Any) -> tf.Tensor:
         images: Pixels of any range; square, S a number known when the graph is built.
         policy: One of `AUGMENTATIONS`.
         seed: Two integers, shape (2,); take new ones for each batch.
+        place: Where the images are a part of a batch: its first index in it and the size of the
+            whole; each image then changes as it would in the whole.
 
     Raises:
         ValueError: an unknown policy, or images that are not square.
@@ -43,16 +48,19 @@ def augment(images: tf.Tensor, policy: str, seed: Any) -> tf.Tensor:
         raise ValueError(f"expected square images of a fixed size, got {height} x {width}")
     if policy == "none":
         return images
-    return {"flip_rotate_zoom": _flip_rotate_zoom, "crop_flip": _crop_flip}[policy](images, seed)
+    chosen = {"flip_rotate_zoom": _flip_rotate_zoom, "crop_flip": _crop_flip}[policy]
+    return chosen(images, seed, place)
 
 
-def _uniform(images: tf.Tensor, seed: Any, rows: int) -> list[tf.Tensor]:
+def _uniform(images: tf.Tensor, seed: Any, rows: int, place: Place | None) -> list[tf.Tensor]:
     """`rows` independent vectors (B,) of numbers from 0 to below 1."""
-    return tf.unstack(tf.random.stateless_uniform((rows, tf.shape(images)[0]), seed))
+    count = tf.shape(images)[0]
+    first, total = place or (0, count)
+    return tf.unstack(tf.random.stateless_uniform((rows, total), seed)[:, first : first + count])
 
 
-def _flip_rotate_zoom(images: tf.Tensor, seed: Any) -> tf.Tensor:
-    flip, turn, tall, wide = _uniform(images, seed, 4)
+def _flip_rotate_zoom(images: tf.Tensor, seed: Any, place: Place | None) -> tf.Tensor:
+    flip, turn, tall, wide = _uniform(images, seed, 4, place)
     flip = tf.where(flip < 0.5, -1.0, 1.0)
     angle = (2.0 * turn - 1.0) * (ROTATION * 2.0 * math.pi)
     tall = 1.0 + (2.0 * tall - 1.0) * ZOOM
@@ -78,10 +86,10 @@ def _transform(images: tf.Tensor, matrices: tf.Tensor) -> tf.Tensor:
     )
 
 
-def _crop_flip(images: tf.Tensor, seed: Any) -> tf.Tensor:
+def _crop_flip(images: tf.Tensor, seed: Any, place: Place | None) -> tf.Tensor:
     size = images.shape[1]
     reach = size // CROP_SHARE
-    flip, down, right = _uniform(images, seed, 3)
+    flip, down, right = _uniform(images, seed, 3, place)
     rows = _mirrored(_shift(down, reach) + tf.range(size), size)  # (B, S)
     columns = _mirrored(_shift(right, reach) + tf.range(size), size)  # (B, S)
     columns = tf.where(flip[:, tf.newaxis] < 0.5, columns[:, ::-1], columns)

@@ -2,15 +2,17 @@
 
 import math
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from components import progress as reporting
 from components.checkpoints import Checkpoints, Progress
 
 _SECONDS_BETWEEN_REPORTS = 0.5
+# Loss and metrics of the eval split, by name.
+Evaluation = Callable[[], Mapping[str, float]]
 
 
 class FiniteLoss(keras.callbacks.Callback):
@@ -20,8 +22,9 @@ class FiniteLoss(keras.callbacks.Callback):
         """Raises FloatingPointError with the step and the learning rate."""
         loss = float((logs or {})["loss"])
         if not math.isfinite(loss):
-            rate = float(self.model.optimizer.learning_rate)
-            step = int(self.model.optimizer.iterations)
+            # Of a variable on several devices `float` knows nothing.
+            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+            step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
             raise FloatingPointError(
                 f"the loss became {loss} at step {step} with learning rate {rate:.3g}: "
                 "lower optimizer.learning_rate or set optimizer.clipnorm"
@@ -56,12 +59,24 @@ class StepProgress(keras.callbacks.Callback):
         )
 
 
+class EvaluationOnly(keras.callbacks.Callback):
+    """After each epoch: takes part in the evaluation whose result another process keeps."""
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        super().__init__()
+        self._evaluation = evaluation
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Evaluates."""
+        self._evaluation()
+
+
 class EpochKeeper(keras.callbacks.Callback):
     """After each epoch: evaluates, keeps the best weights, writes a checkpoint, tells."""
 
     def __init__(
         self,
-        evaluation: tf.data.Dataset,
+        evaluation: Evaluation,
         checkpoints: Checkpoints,
         progress: Progress,
         epochs: int,
@@ -78,8 +93,7 @@ class EpochKeeper(keras.callbacks.Callback):
         """Emits `epoch` once the checkpoint is whole."""
         trained = time.monotonic() - self._start
         values = {name: float(value) for name, value in (logs or {}).items()}
-        results = self.model.evaluate(self._evaluation, return_dict=True, verbose=0)
-        values |= {f"eval_{name}": float(value) for name, value in results.items()}
+        values |= {f"eval_{name}": float(value) for name, value in self._evaluation().items()}
         values["seconds"] = trained
         self._progress.add(values, self.model)
         self._checkpoints.save(self.model, self._progress)

@@ -74,9 +74,18 @@ class Checkpoints:
         with suppress(OSError):
             self.root.parent.rmdir()
 
+    @property
+    def epochs(self) -> int:
+        """Finished epochs of the newest one, 0 if there is none."""
+        newest = self._newest()
+        return int(newest.name.removeprefix("epoch-")) if newest else 0
+
+    def _newest(self) -> Path | None:
+        return max(self.root.glob("epoch-*"), default=None)
+
     def restore(self, model: keras.Model) -> Progress:
         """Puts the newest state into a compiled, built model; an empty Progress if none."""
-        newest = max(self.root.glob("epoch-*"), default=None)
+        newest = self._newest()
         if newest is None:
             return Progress()
         model.optimizer.build(model.trainable_variables)

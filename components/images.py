@@ -11,32 +11,29 @@ All of it is made of graph operations, so an exported model refuses the same ima
 Shapes: B images, H x W pixels, S the model's size.
 """
 
-import functools
-import re
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from components.image_headers import (
-    EMPTY,
-    FOREIGN,
     GRAY,
     JPEG_COLOR,
     OK,
     PALETTE,
     REASONS,
     RGB,
-    TOO_LARGE,
     Headers,
     read_headers,
 )
 from components.settings import MAX_PIXELS
 
 # Decoded images of any size that a batch holds at once; more would only cost memory.
-_PARALLEL_LARGE = 4
+PARALLEL_LARGE = 4
 # Small images are decoded in groups, because a step of the loop costs as much as an image.
 _GROUP = 8
+# So many pixels count as small: a sum of squares, at most 255**2 for each, fits into 32 bits.
+_SMALL = (2**31 - 1) // 255**2
 
 
 class Decoded(NamedTuple):
@@ -60,8 +57,8 @@ def decode_image(encoded: tf.Tensor, max_pixels: int = MAX_PIXELS) -> tf.Tensor:
     Raises:
         tf.errors.InvalidArgumentError: when run, for bytes that are no image (see above).
     """
-    batch, headers = _checked(tf.reshape(encoded, [1]), max_pixels)
-    return _decode(batch[0], headers.color_type[0], headers.orientation[0])
+    batch, headers = checked(tf.reshape(encoded, [1]), max_pixels)
+    return decode_kind(batch[0], headers.color_type[0], headers.orientation[0])
 
 
 def decode_resized(encoded: tf.Tensor, size: int, max_pixels: int = MAX_PIXELS) -> Decoded:
@@ -77,93 +74,16 @@ def decode_resized(encoded: tf.Tensor, size: int, max_pixels: int = MAX_PIXELS) 
     Raises:
         tf.errors.InvalidArgumentError: when run, if one of the images is none.
     """
-    batch, headers = _checked(encoded, max_pixels)
-    right_size = (headers.width == size) & (headers.height == size)
+    batch, headers = checked(encoded, max_pixels)
     decoded = tf.cond(
-        tf.reduce_all(headers.is_plain & right_size),
-        lambda: _decode_plain(batch, size),
+        _are_alike(headers),
+        lambda: _decode_alike(batch, headers, size),
         lambda: _decode_any(batch, headers, size),
     )
     return Decoded(*decoded)
 
 
-def find_problems(encoded: Sequence[bytes], max_pixels: int = MAX_PIXELS) -> list[str | None]:
-    """Says for each image why it is refused, or None where it is fine.
-
-    The whole batch is decoded at once, and image by image only if that fails.
-    """
-    if not encoded:
-        return []
-    headers, decode = _inspector(max_pixels)
-    codes, widths, heights = (part.numpy() for part in headers(tf.constant(list(encoded))))
-    problems = [
-        _describe(code, data, f"{width} x {height}", max_pixels)
-        for code, data, width, height in zip(codes, encoded, widths, heights, strict=True)
-    ]
-    rest = [index for index, problem in enumerate(problems) if problem is None]
-    if _decoding_error(decode, [encoded[index] for index in rest]) is not None:
-        for index in rest:
-            problems[index] = _decoding_error(decode, [encoded[index]])
-    return problems
-
-
-@functools.lru_cache(maxsize=8)
-def _inspector(max_pixels: int) -> tuple[Callable[..., tf.Tensor], Callable[..., tf.Tensor]]:
-    signature = [tf.TensorSpec([None], tf.string)]
-
-    @tf.function(input_signature=signature)
-    def headers(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        found = read_headers(encoded, max_pixels)
-        return found.problem, found.width, found.height
-
-    @tf.function(input_signature=signature)
-    def decode(encoded: tf.Tensor) -> tf.Tensor:
-        batch, found = _checked(encoded, max_pixels)
-        return tf.cond(
-            tf.reduce_all(found.is_plain),
-            # Most sets are of one kind, and the choices among kinds take longer than decoding.
-            lambda: _map_sizes(lambda png: tf.io.decode_png(png, channels=3), batch),
-            lambda: _map_sizes(
-                lambda one: _decode(*one), (batch, found.color_type, found.orientation)
-            ),
-        )
-
-    return headers, decode
-
-
-def _map_sizes(decode: Callable[[Any], tf.Tensor], images: Any) -> tf.Tensor:
-    """Numbers of values: what `find_problems` decodes for is whether it can be done."""
-    return tf.map_fn(
-        lambda one: tf.size(decode(one)),
-        images,
-        fn_output_signature=tf.int32,
-        parallel_iterations=_PARALLEL_LARGE,
-    )
-
-
-def _decoding_error(decode: Callable[..., tf.Tensor], encoded: list[bytes]) -> str | None:
-    try:
-        decode(tf.constant(encoded, tf.string))
-    except tf.errors.InvalidArgumentError as error:
-        # The decoder's own words stand between node names and call stacks.
-        told = re.search(r"(Invalid|Unsupported|Expected)[^\n\[]*", error.message)
-        return f"cannot be decoded: {told[0].strip() if told else 'damaged or cut off'}"
-    return None
-
-
-def _describe(code: int, data: bytes, shape: str, max_pixels: int) -> str | None:
-    if code == OK:
-        return None
-    if code == FOREIGN:
-        return f"{REASONS[code]} ({f'starts with {data[:4].hex()}' if data else 'no bytes'})"
-    if code == TOO_LARGE:
-        return f"{shape} pixels, more than the {max_pixels} allowed"
-    if code == EMPTY:
-        return f"{REASONS[code]} ({shape})"
-    return REASONS[code]
-
-
-def _checked(encoded: tf.Tensor, max_pixels: int) -> tuple[tf.Tensor, Headers]:
+def checked(encoded: tf.Tensor, max_pixels: int) -> tuple[tf.Tensor, Headers]:
     """The same strings, which exist only if all of them passed the header checks."""
     headers = read_headers(encoded, max_pixels)
     # The appended 0 is for an empty batch.
@@ -174,7 +94,9 @@ def _checked(encoded: tf.Tensor, max_pixels: int) -> tuple[tf.Tensor, Headers]:
         return tf.identity(encoded), headers
 
 
-def _decode(encoded: tf.Tensor, color_type: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+def decode_kind(encoded: tf.Tensor, color_type: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Decodes one image that passed the header checks: (H, W, 3) uint8, upright RGB."""
+
     def jpeg() -> tf.Tensor:
         pixels = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
         return tf.cond(orientation > 1, lambda: _upright(pixels, orientation), lambda: pixels)
@@ -223,39 +145,59 @@ def _upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     return turn(image, (3, 4, 7, 8), lambda x: tf.reverse(x, [0]))
 
 
-def _decode_plain(encoded: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The hot path: opaque PNGs that all have the right size."""
-    images = _decode_same_size(encoded, size)
-    # The sum of squares, at most size**2 * 255**2, has to be exact.
-    exact = tf.cast(images, tf.int32 if size <= 181 else tf.int64)
+def _are_alike(headers: Headers) -> tf.Tensor:
+    """Whether the batch is some small opaque PNGs of one size, which go together."""
+    same_size = (headers.width == headers.width[:1]) & (headers.height == headers.height[:1])
+    small = headers.height * headers.width <= _SMALL
+    return tf.reduce_all(headers.is_plain & same_size & small) & (tf.size(headers.width) > 0)
+
+
+def _decode_alike(
+    encoded: tf.Tensor, headers: Headers, size: int
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The hot path; the same numbers as `_decode_any` gives."""
+    images = _decode_same_size(encoded, headers.height[0], headers.width[0])
+    exact = tf.cast(images, tf.int32)
+    pixels = tf.cast(headers.height[0] * headers.width[0], tf.float64)
     mean, mean_of_squares = (
-        tf.cast(tf.reduce_sum(values, axis=[1, 2]), tf.float64) / size**2
+        tf.cast(tf.reduce_sum(values, axis=[1, 2]), tf.float64) / pixels
         for values in (exact, exact * exact)
     )
-    return tf.cast(images, tf.float32), mean, mean_of_squares
+    return _resize(images, size), mean, mean_of_squares
 
 
-def _decode_same_size(encoded: tf.Tensor, size: int) -> tf.Tensor:
-    shape = [size, size, 3]
+def _decode_same_size(encoded: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """(B, height, width, 3) uint8, from PNGs that all have this size."""
+    shape = tf.stack([height, width, 3])
 
     def one(png: tf.Tensor) -> tf.Tensor:
-        return tf.ensure_shape(tf.io.decode_png(png, channels=3), shape)
+        return tf.reshape(tf.io.decode_png(png, channels=3), shape)
+
+    def mapped(decode: Callable[[tf.Tensor], tf.Tensor], items: tf.Tensor) -> tf.Tensor:
+        images = tf.cond(
+            # A loop without a single step would not know the shape of what it gives.
+            tf.shape(items)[0] > 0,
+            lambda: tf.map_fn(decode, items, fn_output_signature=tf.uint8),
+            lambda: tf.zeros([0, 1, 1, 3], tf.uint8),
+        )
+        return tf.reshape(images, tf.concat([[-1], shape], axis=0))
 
     whole = tf.shape(encoded)[0] // _GROUP * _GROUP
-    groups = tf.map_fn(
-        lambda group: tf.stack([one(png) for png in tf.unstack(group)]),
-        tf.reshape(encoded[:whole], [-1, _GROUP]),
-        fn_output_signature=tf.TensorSpec([_GROUP, *shape], tf.uint8),
+    groups = tf.reshape(encoded[:whole], [-1, _GROUP])
+    return tf.concat(
+        [
+            mapped(lambda group: tf.stack([one(png) for png in tf.unstack(group)]), groups),
+            mapped(one, encoded[whole:]),
+        ],
+        axis=0,
     )
-    rest = tf.map_fn(one, encoded[whole:], fn_output_signature=tf.TensorSpec(shape, tf.uint8))
-    return tf.concat([tf.reshape(groups, [-1, *shape]), rest], axis=0)
 
 
 def _decode_any(
     encoded: tf.Tensor, headers: Headers, size: int
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     def one(inputs: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        pixels = _decode(*inputs)
+        pixels = decode_kind(*inputs)
         return (_resize(pixels, size), *_moments(pixels))
 
     return tf.map_fn(
@@ -266,17 +208,19 @@ def _decode_any(
             tf.TensorSpec([3], tf.float64),
             tf.TensorSpec([3], tf.float64),
         ),
-        parallel_iterations=_PARALLEL_LARGE,
+        parallel_iterations=PARALLEL_LARGE,
     )
 
 
 def _resize(pixels: tf.Tensor, size: int) -> tf.Tensor:
-    resized = tf.cond(
-        tf.reduce_all(tf.shape(pixels)[:2] == size),
-        lambda: tf.cast(pixels, tf.float32),
-        lambda: tf.image.resize(pixels, [size, size], "bilinear", antialias=True),
-    )
-    return tf.ensure_shape(resized, [size, size, 3])
+    """One image, or a batch of one size."""
+
+    def resize(antialias: bool) -> tf.Tensor:
+        return tf.image.resize(pixels, [size, size], "bilinear", antialias=antialias)
+
+    # Antialiasing changes nothing where no side shrinks, and takes four times as long.
+    shrinks = tf.reduce_any(tf.shape(pixels)[-3:-1] > size)
+    return tf.cond(shrinks, lambda: resize(True), lambda: resize(False))
 
 
 def _moments(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

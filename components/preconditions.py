@@ -35,3 +35,16 @@ def require_trainable(images: int, batch_size: int, classes: int) -> None:
             f"the training split has {images} images, less than one batch of {batch_size}: "
             f"add images or use --set trainer.batch_size={images}"
         )
+
+
+def require_enough_for(devices: int, batch_size: int) -> None:
+    """Refuses a batch that is not one image for each device.
+
+    Raises:
+        UsageError: it is smaller.
+    """
+    if batch_size < devices:
+        raise UsageError(
+            f"a batch of {batch_size} is not one image for each of {devices} devices: "
+            f"use --set trainer.batch_size={devices} or more"
+        )

@@ -33,5 +33,11 @@ def preprocessing_fn(
     mean = tft.mean(decoded.channel_mean, reduce_instance_dims=False)
     mean_of_squares = tft.mean(decoded.channel_mean_of_squares, reduce_instance_dims=False)
     deviation = tf.sqrt(tf.maximum(mean_of_squares - mean**2, _SMALLEST_DEVIATION**2))
-    normalised = (decoded.images - tf.cast(mean, tf.float32)) / tf.cast(deviation, tf.float32)
+    # Spread over an image first: a batch minus an image takes a fraction of the time of a batch
+    # minus three numbers, which TensorFlow repeats pixel by pixel.
+    shift, scale = (
+        tf.broadcast_to(tf.cast(values, tf.float32), decoded.images.shape[1:])
+        for values in (mean, deviation)
+    )
+    normalised = (decoded.images - shift) / scale
     return {contract.IMAGE: normalised, contract.LABEL: inputs[contract.LABEL]}

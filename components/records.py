@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from components import contract, images, tfrecords
+from components import contract, image_problems, tfrecords
 
 _BATCH = 512
 _KINDS = {contract.ID: "bytes", contract.IMAGE: "bytes", contract.LABEL: "int64"}
@@ -52,7 +52,8 @@ def find_bad_records(
         findings = [_field_problem(example, num_classes) for example in examples]
         whole = [index for index, finding in enumerate(findings) if finding is None]
         encoded = [tfrecords.encoded_image(examples[index]) for index in whole]
-        for index, problem in zip(whole, images.find_problems(encoded, max_pixels), strict=True):
+        problems = image_problems.find_problems(encoded, max_pixels)
+        for index, problem in zip(whole, problems, strict=True):
             findings[index] = (contract.IMAGE, problem) if problem else None
         for index, finding in enumerate(findings):
             if finding:

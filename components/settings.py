@@ -11,6 +11,7 @@ AUGMENTATIONS = ("none", "flip_rotate_zoom", "crop_flip")
 MAX_PIXELS = 2**24
 # Records of which the Trainer keeps what the model said; the serving check replays the first.
 REPLAYABLE = 256
+STRATEGIES = ("none", "mirrored", "multi_worker")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 SPLIT_CHOICES = ("eval", "test")
 
@@ -61,6 +62,11 @@ class TrainerConfig:
     init_from: str = setting(
         "", "start from these weights: a pushed version's folder or a .keras file; empty: anew"
     )
+    strategy: str = setting(
+        "none",
+        "none: one device; mirrored: all GPUs of this machine; multi_worker: all processes "
+        "that the environment variable TF_CONFIG names",
+    )
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "epochs", "1 or more", self.epochs)
@@ -85,6 +91,12 @@ class TrainerConfig:
         )
         _require(self.shuffle_buffer >= 1, "shuffle_buffer", "1 or more", self.shuffle_buffer)
         _require(self.seed >= 0, "seed", "0 or more", self.seed)
+        _require(
+            self.strategy in STRATEGIES,
+            "strategy",
+            f"one of {', '.join(STRATEGIES)}",
+            self.strategy,
+        )
 
 
 @dataclass(frozen=True)

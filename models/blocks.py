@@ -11,6 +11,7 @@ from keras import ops
 from models.config import ViTConfig
 from models.layers import MLP, Attention, SeededLayer, dense
 from models.linear import PACKAGE
+from models.norm import LayerNorm
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -45,14 +46,19 @@ class Block(SeededLayer):
         for layer in (self.attention_norm, self.attention, self.mlp_norm, self.mlp):
             layer.build(input_shape)
 
-    def _norm(self, name: str) -> keras.layers.LayerNormalization:
-        return keras.layers.LayerNormalization(
-            epsilon=self.vit.norm_epsilon, name=name, dtype=self.dtype_policy
-        )
+    def _norm(self, name: str) -> LayerNorm:
+        return LayerNorm(epsilon=self.vit.norm_epsilon, name=name, dtype=self.dtype_policy)
 
     def call(self, x: Any, training: bool | None = None) -> Any:
-        x = x + self.attention(self.attention_norm(x), training=training)
-        return x + self.mlp(self.mlp_norm(x), training=training)
+        x = x + self._apply(self.attention, self.attention_norm, x, training)
+        return x + self._apply(self.mlp, self.mlp_norm, x, training)
+
+    @staticmethod
+    def _apply(part: Attention | MLP, norm: LayerNorm, x: Any, training: bool | None) -> Any:
+        """part(norm(x)); in training the norm's scale and shift are left to `part`."""
+        if not training:
+            return part(norm(x), training=training)
+        return part(norm.standardised(x), affine=(norm.gamma, norm.beta), training=training)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "vit": self.vit.to_dict()}

@@ -183,10 +183,12 @@ class Attention(SeededLayer):
         self.drop_weights = Dropout(self.attention_dropout, **self.part("attention_dropout"))
         self.drop_output = Dropout(self.projection_dropout, **self.part("projection_dropout"))
 
-    def call(self, x: Any, training: bool | None = None) -> Any:
+    def call(self, x: Any, affine: Any = None, training: bool | None = None) -> Any:
         _, tokens, width = x.shape
         size = width // self.heads
-        qkv = ops.reshape(self.qkv(x), (-1, tokens, 3, self.heads, size))  # (B, T, 3, H, D/H)
+        qkv = ops.reshape(
+            self.qkv(x, affine=affine), (-1, tokens, 3, self.heads, size)
+        )  # (B, T, 3, H, D/H)
         query, key, value = ops.unstack(ops.transpose(qkv, (2, 0, 3, 1, 4)), 3)  # (B, H, T, D/H)
         # Scaling the queries costs T * D products an image, scaling the scores T * T * H.
         mixed = self._attend(query * (1.0 / math.sqrt(size)), key, value, training)
@@ -241,8 +243,8 @@ class MLP(SeededLayer):
         self.drop_hidden = Dropout(self.dropout, **self.part("hidden_dropout"))
         self.drop_output = Dropout(self.dropout, **self.part("output_dropout"))
 
-    def call(self, x: Any, training: bool | None = None) -> Any:
-        hidden = self._gelu(self.expand(x), training)  # (B, T, M)
+    def call(self, x: Any, affine: Any = None, training: bool | None = None) -> Any:
+        hidden = self._gelu(self.expand(x, affine=affine), training)  # (B, T, M)
         out = self.contract(self.drop_hidden(hidden, training=training))  # (B, T, D)
         if self.output_activation:
             out = self._gelu(out, training)

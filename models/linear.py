@@ -23,11 +23,21 @@ def add_offset(x: Any, offset: Any) -> Any:
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Linear(keras.layers.Dense):
-    """keras.layers.Dense, without activation: (..., inputs) -> (..., units)."""
+    """keras.layers.Dense, without activation: (..., inputs) -> (..., units).
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        out = ops.matmul(inputs, self.kernel)
-        return add_offset(out, self.bias) if self.use_bias else out
+    Where `affine` is given, scale and offset (inputs,), the input stands for inputs * scale +
+    offset. That is done to the weights, which are fewer: (x s + o) W = x (s W) + o W.
+    """
+
+    def call(self, inputs: Any, affine: Any = None, training: bool | None = None) -> Any:
+        kernel, bias = self.kernel, self.bias if self.use_bias else None
+        if affine is not None:
+            scale, offset = affine
+            shift = ops.matmul(offset, kernel)
+            kernel = ops.expand_dims(scale, 1) * kernel
+            bias = shift if bias is None else shift + bias
+        out = ops.matmul(inputs, kernel)
+        return out if bias is None else add_offset(out, bias)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

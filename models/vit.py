@@ -8,6 +8,7 @@ from models.blocks import Block, TokenPooling
 from models.config import CHANNELS, ViTConfig, child_seed
 from models.dropout import Dropout
 from models.layers import ConvStem, PatchStem, TokenEmbedding, dense
+from models.norm import LayerNorm
 
 __all__ = ["ViTConfig", "build_vit"]
 
@@ -48,10 +49,7 @@ def _encode(images: Any, config: ViTConfig, seed: int, policy: Any) -> Any:
         x = Dropout(config.embedding_dropout, **_part("embedding_dropout", seed, policy))(x)
     for index in range(config.depth):
         x = Block(config, **_part(f"block_{index}", seed, policy))(x)
-    norm = keras.layers.LayerNormalization(
-        epsilon=config.norm_epsilon, name="final_norm", dtype=policy
-    )
-    return norm(x)
+    return LayerNorm(epsilon=config.norm_epsilon, name="final_norm", dtype=policy)(x)
 
 
 def _stem(config: ViTConfig, seed: int, policy: Any) -> keras.layers.Layer:

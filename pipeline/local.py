@@ -10,8 +10,8 @@ from typing import Any, TextIO
 
 from absl import logging
 
+from components import cluster, weights_file
 from components import progress as reporting
-from components import weights_file
 from components.errors import ModelRefusedError, UsageError, VitpipeError
 from components.preconditions import few_steps, require_trainable
 from pipeline.capture import captured_output
@@ -76,6 +76,8 @@ def _refuse_early(config: RunConfig, dataset: DataSet) -> None:
     """What would fail in an hour is refused now."""
     images, batch = dataset.examples["train"], config.trainer.batch_size
     require_trainable(images, batch, len(dataset.class_names))
+    if config.trainer.strategy == "multi_worker":
+        cluster.chief_from_environment()
     if config.validation.schema and not Path(config.validation.schema).is_file():
         raise UsageError(f"validation.schema: there is no file {config.validation.schema}")
     if config.trainer.init_from:
@@ -215,5 +217,7 @@ def set_environment() -> None:
     # TensorFlow Transform's layer is a Keras 2 layer; `import keras` stays Keras 3.
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    # Or a process takes a GPU's whole memory: the serving check's and the workers' need some too.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     # The log file is for those who look for a cause.
     logging.set_verbosity(logging.INFO)

@@ -128,7 +128,7 @@ def _inspect_batch(
     batch: list[tuple[Candidate, bytes]], findings: Findings, max_pixels: int
 ) -> None:
     # TensorFlow takes seconds to import, and argument errors come before.
-    from components.images import find_problems
+    from components.image_problems import find_problems
 
     problems = find_problems([data for _, data in batch], max_pixels)
     for (candidate, data), problem in zip(batch, problems, strict=True):

@@ -94,11 +94,11 @@ def build_model(config: RunConfig, classes: int, total_steps: int) -> "keras.Mod
     """The Trainer's own model, compiled as the Trainer does."""
     import keras
 
-    from components import training
+    from components.task import compiled_model
 
     keras.utils.set_random_seed(config.trainer.seed)
     keras.config.set_dtype_policy(config.trainer.precision)
-    return training._compiled_model(to_values(config), config.trainer, classes, total_steps)
+    return compiled_model(to_values(config), config.trainer, classes, total_steps)
 
 
 def build_streams(dataset: DataSet, config: RunConfig, graph_folder: Path) -> Streams:

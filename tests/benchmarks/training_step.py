@@ -65,13 +65,19 @@ def decoded(dataset: DataSet, number: int) -> tuple["np.ndarray", "np.ndarray"]:
 
 
 def definitions(source: str) -> ast.Module:
-    """The script's statements up to the one that builds the model, without its pictures."""
+    """The script's statements up to the one that builds the model, without its pictures.
+
+    It was written for Keras 3, which `tensorflow.keras` is not where TFX runs.
+    """
     kept: list[ast.stmt] = []
     for statement in ast.parse(source).body:
-        imported = ast.unparse(statement)
-        if imported.startswith("import matplotlib"):
+        text = ast.unparse(statement)
+        if text.startswith("import matplotlib"):
             continue
-        if not isinstance(statement, ast.FunctionDef) and f"{_FACTORY}(" in imported:
+        if isinstance(statement, ast.ImportFrom):
+            text = text.replace("from tensorflow import keras", "import keras")
+            statement = ast.parse(text.replace("tensorflow.keras", "keras")).body[0]
+        if not isinstance(statement, ast.FunctionDef) and f"{_FACTORY}(" in text:
             return ast.Module(kept, [])
         kept.append(statement)
     raise SystemExit(f"the reference never calls {_FACTORY}() at its top level")

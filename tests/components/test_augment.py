@@ -19,7 +19,7 @@ def batch(count: int = 8, size: int = 16) -> np.ndarray:
 def fixed(monkeypatch: pytest.MonkeyPatch, *values: float) -> None:
     """Makes the policy draw these numbers, each from 0 to below 1, for every image."""
 
-    def draw(images: tf.Tensor, seed: object, rows: int) -> list[tf.Tensor]:
+    def draw(images: tf.Tensor, seed: object, rows: int, place: None) -> list[tf.Tensor]:
         assert rows == len(values)
         return [tf.fill(tf.shape(images)[:1], value) for value in values]
 
@@ -145,3 +145,11 @@ def test_unknown_policy_is_refused() -> None:
 def test_images_that_are_not_square_are_refused() -> None:
     with pytest.raises(ValueError, match="expected square images of a fixed size, got 16 x 8"):
         augment(images_tensor(batch()[:, :, :8]), "crop_flip", (1, 2))
+
+
+@each_policy
+def test_a_part_of_a_batch_changes_as_it_would_in_the_whole(policy: str) -> None:
+    images = images_tensor(batch())
+    whole = augment(images, policy, (1, 2))
+    part = augment(images[3:6], policy, (1, 2), (3, 8))
+    np.testing.assert_array_equal(part, whole[3:6])

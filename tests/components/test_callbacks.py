@@ -1,5 +1,6 @@
 """What happens after each step and each epoch of a training."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from components import progress as reporting
-from components.callbacks import EpochKeeper, FiniteLoss, StepProgress
+from components.callbacks import EpochKeeper, Evaluation, FiniteLoss, StepProgress
 from components.checkpoints import MONITOR, Checkpoints, Progress
 
 # Keras, of how it reads TensorFlow's variables to write them down.
@@ -37,6 +38,10 @@ def events() -> Any:
     heard: list[tuple[str, dict[str, Any]]] = []
     with reporting.listening(lambda event, values: heard.append((event, values))):
         yield heard
+
+
+def evaluation(model: keras.Model) -> Evaluation:
+    return functools.partial(model.evaluate, EVALUATION, return_dict=True, verbose=0)
 
 
 def fit(model: keras.Model, *callbacks: keras.callbacks.Callback, epochs: int = 1) -> None:
@@ -87,7 +92,7 @@ def test_the_best_weights_by_eval_accuracy_are_kept(
                 self.model.set_weights([np.zeros((5, 3)), -np.arange(3.0)])
             after_each_epoch.append(self.model.get_weights())
 
-    keeper = EpochKeeper(EVALUATION, Checkpoints(str(tmp_path)), progress, 3)
+    keeper = EpochKeeper(evaluation(model), Checkpoints(str(tmp_path)), progress, 3)
     fit(model, Shake(), keeper, epochs=3)
     accuracies = progress.history[MONITOR]
     assert accuracies[1] == max(accuracies)
@@ -108,9 +113,10 @@ def test_an_epoch_is_told_with_its_metrics_once_its_checkpoint_is_there(tmp_path
         if event == "epoch":
             told.append((values, [entry.name for entry in tmp_path.iterdir()]))
 
-    keeper = EpochKeeper(EVALUATION, Checkpoints(str(tmp_path)), Progress(), 2)
+    model = make_model()
+    keeper = EpochKeeper(evaluation(model), Checkpoints(str(tmp_path)), Progress(), 2)
     with reporting.listening(listen):
-        fit(make_model(), keeper, epochs=2)
+        fit(model, keeper, epochs=2)
     assert [names for _, names in told] == [["epoch-00001"], ["epoch-00002"]]
     assert [values["epoch"] for values, _ in told] == [1, 2]
     for values, _ in told:

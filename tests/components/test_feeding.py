@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from components import feeding
-from components.feeding import Feed, Graph
+from components.feeding import Feed, Graph, Share
 from tests.components.material import GRAPH_IMAGES, SIZE, encode, example, good_records, write_shard
 
 COUNT, BATCH = 10, 4
@@ -121,3 +121,61 @@ def test_the_graph_normalises_what_the_statistics_were_taken_of(graph: Graph) ->
     assert labels.numpy().tolist() == [0, 1, 2, 3]
     np.testing.assert_allclose(np.mean(images, axis=(0, 1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(np.std(images, axis=(0, 1, 2)), 1, atol=1e-5)
+
+
+def together(streams: list[tf.data.Dataset], share: list[Share], steps: int) -> list[Any]:
+    """The weighted records of all replicas, by step: (images, labels), and the weights."""
+    iterators = [stream.as_numpy_iterator() for stream in streams]
+    found = []
+    for _ in range(steps):
+        parts = [
+            next(iterator)
+            for iterator, each in zip(iterators, share, strict=True)
+            for _ in range(each.count)
+        ]
+        images, labels, weights = (np.concatenate(values) for values in zip(*parts, strict=True))
+        found.append((images[weights > 0], labels[weights > 0], weights))
+    return found
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [
+        [Share(1, 0, 1)],
+        [Share(2, 0, 2)],
+        [Share(2, 0, 1), Share(2, 1, 1)],
+        [Share(4, 0, 2), Share(4, 2, 2)],
+        [Share(3, 0, 1), Share(3, 1, 1), Share(3, 2, 1)],
+    ],
+)
+def test_all_shares_together_are_what_one_process_sees(
+    shares: list[Share], files: list[str], graph: Graph
+) -> None:
+    # Batches of 4, 4 and 2: of three or four replicas some have none of the last.
+    given = feed(files, augmentation="crop_flip")
+    whole = list(feeding.training_batches(given, graph, 1, 3).take(6).as_numpy_iterator())
+    streams = [feeding.training_shares(given, graph, 1, each) for each in shares]
+    seen = together(streams, shares, 6)
+    for (images, labels), (all_images, all_labels, weights) in zip(whole, seen, strict=True):
+        np.testing.assert_array_equal(all_labels, labels)
+        np.testing.assert_array_equal(all_images, images)
+        np.testing.assert_allclose(weights[weights > 0], 1 / len(labels))
+
+
+def test_evaluation_shares_go_through_all_records_over_and_over(
+    files: list[str], graph: Graph
+) -> None:
+    shares = [Share(3, 0, 1), Share(3, 1, 2)]
+    streams = [feeding.evaluation_shares(files, BATCH, graph, each) for each in shares]
+    seen = [labels.tolist() for _, labels, _ in together(streams, shares, 6)]
+    assert seen == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]] * 2
+
+
+def test_a_replica_without_a_record_gets_one_that_does_not_count(
+    files: list[str], graph: Graph
+) -> None:
+    stream = feeding.evaluation_shares(files, BATCH, graph, Share(4, 0, 1))
+    sizes = [
+        (len(labels), weights.tolist()) for _, labels, weights in stream.take(3).as_numpy_iterator()
+    ]
+    assert sizes == [(1, [0.25]), (1, [0.25]), (1, [0.0])]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from components import images
+from components import image_problems, images
 from components.settings import MAX_PIXELS
 
 RNG = np.random.default_rng(0)
@@ -101,7 +101,7 @@ KINDS = {
 def test_each_kind_of_image_decodes_as_pillow_decodes_it(kind: str) -> None:
     data = KINDS[kind]
     np.testing.assert_array_equal(decode(data), reference(data))
-    assert images.find_problems([data]) == [None]
+    assert image_problems.find_problems([data]) == [None]
 
 
 @pytest.mark.parametrize("color", [0, 2, 4, 6])
@@ -196,7 +196,7 @@ REFUSED = {
 @pytest.mark.parametrize("kind", REFUSED)
 def test_everything_else_is_refused_with_its_reason(kind: str) -> None:
     data, reason = REFUSED[kind]
-    (problem,) = images.find_problems([data])
+    (problem,) = image_problems.find_problems([data])
     assert problem is not None
     assert reason in problem
     assert "\n" not in problem
@@ -208,14 +208,14 @@ def test_everything_else_is_refused_with_its_reason(kind: str) -> None:
 
 def test_problems_are_told_image_by_image() -> None:
     batch = [KINDS["rgb"], REFUSED["PNG cut off"][0], KINDS["gray JPEG"], b"GIF89a"]
-    problems = images.find_problems(batch)
+    problems = image_problems.find_problems(batch)
     assert [problem is None for problem in problems] == [True, False, True, False]
-    assert images.find_problems([]) == []
+    assert image_problems.find_problems([]) == []
 
 
 def test_the_limit_of_pixels_is_inclusive() -> None:
-    assert images.find_problems([KINDS["rgb"]], max_pixels=1200) == [None]
-    (problem,) = images.find_problems([KINDS["rgb"]], max_pixels=1199)
+    assert image_problems.find_problems([KINDS["rgb"]], max_pixels=1200) == [None]
+    (problem,) = image_problems.find_problems([KINDS["rgb"]], max_pixels=1199)
     assert problem == "40 x 30 pixels, more than the 1199 allowed"
     with pytest.raises(ValueError, match="max_pixels must be 1 or more"):
         images.decode_image(tf.constant(KINDS["rgb"]), max_pixels=0)
@@ -232,13 +232,23 @@ def test_plain_pngs_of_the_right_size_are_kept_exactly(count: int) -> None:
     np.testing.assert_allclose(decoded.channel_mean_of_squares, (wide**2).mean((1, 2)), rtol=1e-14)
 
 
-def test_both_ways_of_decoding_a_batch_agree() -> None:
-    pixels = RNG.integers(0, 256, (3, 30, 30, 3), np.uint8)
+@pytest.mark.parametrize("size", [20, 30, 72])
+@pytest.mark.parametrize("count", [1, 8, 19])
+def test_both_ways_of_decoding_a_batch_agree(count: int, size: int) -> None:
+    pixels = RNG.integers(0, 256, (count, 30, 40 if size == 72 else 30, 3), np.uint8)
     plain = [encode(Image.fromarray(one)) for one in pixels]
-    alone = images.decode_resized(tf.constant(plain), 30)
-    mixed = images.decode_resized(tf.constant([*plain, KINDS["rgb and alpha"]]), 30)
-    for one, other in zip(alone, mixed, strict=True):
-        np.testing.assert_allclose(one, other[:3], rtol=1e-14)
+    alone = images.decode_resized(tf.constant(plain), size)
+    mixed = images.decode_resized(tf.constant([*plain, KINDS["rgb and alpha"]]), size)
+    np.testing.assert_array_equal(alone.images, mixed.images[:-1])
+    for one, other in zip(alone[1:], mixed[1:], strict=True):
+        np.testing.assert_allclose(one, other[:-1], rtol=1e-14)
+
+
+@pytest.mark.parametrize("sides", [(181, 182), (182, 182), (2, 16384)])
+def test_moments_are_exact_around_the_limit_of_small_images(sides: tuple[int, int]) -> None:
+    white = encode(Image.new("RGB", sides, "white"))
+    decoded = images.decode_resized(tf.constant([white]), 8)
+    np.testing.assert_array_equal(decoded.channel_mean_of_squares, np.full((1, 3), 255.0**2))
 
 
 @pytest.mark.parametrize("kind", ["rgb and alpha", "gray", "progressive JPEG"])
@@ -327,7 +337,7 @@ def test_an_exported_model_names_the_reason(saved_model: str) -> None:
 
 def consistent(data: bytes) -> None:
     """Refused with a reason, or decoded within the limit; nothing else."""
-    (problem,) = images.find_problems([data])
+    (problem,) = image_problems.find_problems([data])
     if problem is None:
         height, width, channels = decode(data).shape
         assert channels == 3

@@ -3,7 +3,7 @@
 import pytest
 
 from components.errors import DataError, UsageError
-from components.preconditions import few_steps, require_trainable
+from components.preconditions import few_steps, require_enough_for, require_trainable
 
 
 @pytest.mark.parametrize(("images", "batch", "classes"), [(1, 1, 2), (128, 128, 2), (500, 1, 10)])
@@ -33,3 +33,9 @@ def test_few_steps_are_told_with_what_to_do(images: int, batch: int, epochs: int
 @pytest.mark.parametrize(("images", "batch", "epochs"), [(100, 1, 1), (2000, 64, 8)])
 def test_enough_steps_need_no_word(images: int, batch: int, epochs: int) -> None:
     assert few_steps(images, batch, epochs) is None
+
+
+def test_less_than_one_image_a_device_is_refused() -> None:
+    require_enough_for(8, 8)
+    with pytest.raises(UsageError, match=r"batch of 7 .* 8 devices.*trainer.batch_size=8"):
+        require_enough_for(8, 7)

@@ -14,12 +14,26 @@ def dropped(rate: float, shape: tuple[int, ...], seed: int = 3) -> np.ndarray:
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.25, 0.5, 0.9])
-def test_the_share_is_the_rate_and_the_rest_is_scaled(rate: float) -> None:
-    out = dropped(rate, (1000, 400))
-    share = (out == 0).mean()
+def test_the_share_is_the_rate(rate: float) -> None:
+    share = (dropped(rate, (1000, 400)) == 0).mean()
     # Five standard deviations of 400,000 draws.
     assert share == pytest.approx(rate, abs=5 * np.sqrt(rate * (1 - rate) / 400_000))
-    np.testing.assert_allclose(out[out != 0], 1 / (1 - round(rate * 65536) / 65536), rtol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.25, 0.5, 0.9])
+def test_what_is_kept_is_divided_by_its_columns_share(rate: float) -> None:
+    out = dropped(rate, (20_000, 8))
+    for column in out.T:
+        (kept,) = set(column[column != 0].tolist())
+        assert 1 - 1 / kept == pytest.approx(rate, abs=1 / 256)
+        assert column.mean() == pytest.approx(1, abs=5 * kept * np.sqrt(0.25 / 20_000))
+
+
+@pytest.mark.parametrize("rate", [1e-4, 0.9999])
+def test_extreme_rates_stay_finite(rate: float) -> None:
+    out = dropped(rate, (500, 64))
+    assert np.isfinite(out).all()
+    assert (out != 0).any()
 
 
 def test_neighbours_and_halves_are_independent() -> None:
