@@ -13,6 +13,13 @@ MAX_PIXELS = 2**24
 REPLAYABLE = 256
 STRATEGIES = ("none", "mirrored", "multi_worker")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+XLA = ("chains", "step", "none")
+_TRAINER_CHOICES = {
+    "augmentation": AUGMENTATIONS,
+    "precision": PRECISIONS,
+    "xla": XLA,
+    "strategy": STRATEGIES,
+}
 SPLIT_CHOICES = ("eval", "test")
 
 
@@ -57,7 +64,10 @@ class TrainerConfig:
     label_smoothing: float = setting(0.0, "0 .. 1, share of the label spread over all classes")
     seed: int = setting(1, "weights, order of the images, augmentation and dropout follow from it")
     precision: str = setting("float32", f"one of {', '.join(PRECISIONS)}")
-    jit_compile: bool = setting(False, "compile the training step with XLA")
+    xla: str = setting(
+        "chains",
+        "what XLA compiles for training: chains (of element-wise operations), step (all) or none",
+    )
     shuffle_buffer: int = setting(10_000, "records held in memory to shuffle among, encoded")
     init_from: str = setting(
         "", "start from these weights: a pushed version's folder or a .keras file; empty: anew"
@@ -71,18 +81,9 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "epochs", "1 or more", self.epochs)
         _require(self.batch_size >= 1, "batch_size", "1 or more", self.batch_size)
-        _require(
-            self.augmentation in AUGMENTATIONS,
-            "augmentation",
-            f"one of {', '.join(AUGMENTATIONS)}",
-            self.augmentation,
-        )
-        _require(
-            self.precision in PRECISIONS,
-            "precision",
-            f"one of {', '.join(PRECISIONS)}",
-            self.precision,
-        )
+        for name, allowed in _TRAINER_CHOICES.items():
+            value = getattr(self, name)
+            _require(value in allowed, name, f"one of {', '.join(allowed)}", value)
         _require(
             0 <= self.label_smoothing < 1,
             "label_smoothing",
@@ -91,12 +92,6 @@ class TrainerConfig:
         )
         _require(self.shuffle_buffer >= 1, "shuffle_buffer", "1 or more", self.shuffle_buffer)
         _require(self.seed >= 0, "seed", "0 or more", self.seed)
-        _require(
-            self.strategy in STRATEGIES,
-            "strategy",
-            f"one of {', '.join(STRATEGIES)}",
-            self.strategy,
-        )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from components.checkpoints import Checkpoints, Progress, checkpoint_key
 from components.feeding import Feed, Graph
 from components.preconditions import require_trainable
 from components.settings import TrainerConfig
+from models import fusion
 from models.losses import SmoothedCrossEntropy
 from models.optim import OptimizerConfig, build_optimizer
 from models.vit import ViTConfig, build_vit
@@ -86,7 +88,7 @@ class Setup:
 
 
 def set_up(task: Task) -> Setup:
-    """Loads what a task names, and sets the process's seed and precision.
+    """Loads what a task names, and sets the process's seed, precision and compiler.
 
     Raises:
         UsageError: the training split is smaller than a batch.
@@ -97,6 +99,7 @@ def set_up(task: Task) -> Setup:
     graph = feeding.load_graph(task.transform_graph)
     keras.utils.set_random_seed(trainer.seed)
     keras.config.set_dtype_policy(trainer.precision)
+    fusion.set_compiler(_compile if trainer.xla == "chains" else None)
     records = tfrecords.count(task.train_files)
     require_trainable(records, trainer.batch_size, len(names))
     feed = Feed(
@@ -149,9 +152,14 @@ def compiled_model(
         optimizer=build_optimizer(OptimizerConfig(**config["optimizer"]), total_steps, model),
         loss=SmoothedCrossEntropy(trainer.label_smoothing),
         metrics=metrics(num_classes),
-        jit_compile=trainer.jit_compile,
+        jit_compile=trainer.xla == "step",
     )
     return model
+
+
+def _compile(chain: Callable[..., Any]) -> Callable[..., Any]:
+    compiled: Callable[..., Any] = tf.function(chain, jit_compile=True, autograph=False)
+    return compiled
 
 
 def _files(patterns: list[str]) -> list[str]:

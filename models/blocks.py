@@ -39,7 +39,6 @@ class Block(SeededLayer):
         self.mlp = MLP(
             vit.mlp_width,
             vit.dropout,
-            vit.approximate_gelu,
             vit.mlp_output_activation,
             **self.part("mlp"),
         )

@@ -39,9 +39,6 @@ class ViTConfig:
     qkv_bias: bool = field(
         default=True, metadata=_help("add a bias to the query, key and value projection")
     )
-    approximate_gelu: bool = field(
-        default=True, metadata=_help("GELU by its tanh approximation (faster), not by erf (exact)")
-    )
     mlp_output_activation: bool = field(
         default=False, metadata=_help("apply GELU after the MLP's second layer too")
     )

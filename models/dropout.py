@@ -24,14 +24,39 @@ class Dropout(keras.layers.Dropout):
     def call(self, inputs: Any, training: bool = False) -> Any:
         if not training or self.rate == 0:
             return inputs
-        *rest, size = ops.shape(inputs)
-        dropped = _levels(self.rate, size)
-        scale = (_LEVELS / (_LEVELS - dropped)).astype("float32")
+        *_, size = inputs.shape
+        drawn = self.draw(ops.shape(inputs))
+        return inputs * multiplier(drawn, self.rate, size, inputs.dtype)
+
+    def draw(self, shape: tuple[Any, ...]) -> Any:
+        """Random bytes for elements of a shape (..., D): (..., D or up to 3 more) uint8.
+
+        None where nothing is dropped.
+        """
+        if self.rate == 0:
+            return None
+        *rest, size = shape
         drawn = keras.random.randint(
             (*rest, -(-size // 4)), -(2**31), 2**31 - 1, dtype="int32", seed=self.seed_generator
         )
-        kept = ops.greater_equal(ops.view(drawn, "uint8")[..., :size], dropped.astype("uint8"))
-        return inputs * (ops.cast(kept, inputs.dtype) * ops.cast(scale, inputs.dtype))
+        return ops.view(drawn, "uint8")
+
+
+def multiplier(drawn: Any, rate: float, columns: int, dtype: Any) -> Any:
+    """What elements are multiplied with: (..., columns), 0 for one that is dropped.
+
+    Args:
+        drawn: What `Dropout.draw` gave; None makes it 1.0.
+        rate: Share of elements that is dropped.
+        columns: D.
+        dtype: Of the result.
+    """
+    if drawn is None:
+        return 1.0
+    dropped = _levels(rate, columns)
+    scale = _LEVELS / (_LEVELS - dropped)
+    kept = ops.greater_equal(drawn[..., :columns], dropped.astype("uint8"))
+    return ops.cast(kept, dtype) * ops.convert_to_tensor(scale, dtype)
 
 
 def _levels(rate: float, columns: int) -> np.ndarray:

@@ -5,52 +5,12 @@ training step several times more: on a CPU these passes, not the products, take 
 """
 
 import itertools
-import math
 from collections.abc import Callable
 from typing import Any
 
 from keras import ops
 
 _Gradient = Callable[..., Any]
-
-
-@ops.custom_gradient
-def exact_gelu(x: Any) -> tuple[Any, _Gradient]:
-    """x * Phi(x), Phi the normal distribution's cumulative function; arXiv 1606.08415."""
-    scaled = x * math.sqrt(0.5)
-    cumulative = 0.5 + 0.5 * ops.erf(scaled)
-
-    def gradient(*args: Any, upstream: Any = None) -> Any:
-        (upstream,) = args or (upstream,)
-        # exp(a + ln b) saves one pass over b exp(a).
-        density = ops.exp(-0.5 * math.log(2.0 * math.pi) - scaled * scaled)
-        return upstream * (cumulative + x * density)
-
-    return x * cumulative, gradient
-
-
-def standardise(x: Any, epsilon: float) -> Any:
-    """(x - mean) / sqrt(variance + epsilon) over the last axis; arXiv 1607.06450, equation 4.
-
-    With the result y, its gradient G and means over the last axis, that of x is
-    (G - mean(G) - y mean(G y)) / sqrt(variance + epsilon).
-    """
-
-    @ops.custom_gradient
-    def standardised(x: Any) -> tuple[Any, _Gradient]:
-        centred = x - ops.mean(x, axis=-1, keepdims=True)
-        inverse = ops.rsqrt(ops.mean(ops.square(centred), axis=-1, keepdims=True) + epsilon)
-        out = centred * inverse
-
-        def gradient(*args: Any, upstream: Any = None) -> Any:
-            (upstream,) = args or (upstream,)
-            along = ops.mean(upstream * out, axis=-1, keepdims=True)
-            constant = ops.mean(upstream, axis=-1, keepdims=True)
-            return (upstream - constant - out * along) * inverse
-
-        return out, gradient
-
-    return standardised(x)
 
 
 # Of a batch whose rows of scores are long: one part's scores stay in the processor's cache.

@@ -30,20 +30,27 @@ class Linear(keras.layers.Dense):
     """
 
     def call(self, inputs: Any, affine: Any = None, training: bool | None = None) -> Any:
+        out, bias = self.product(inputs, affine)
+        return out if bias is None else add_offset(out, bias)
+
+    def product(self, inputs: Any, affine: Any = None) -> tuple[Any, Any]:
+        """What `call` adds up: a product (..., units), and the bias (units,) or None."""
         kernel, bias = self.kernel, self.bias if self.use_bias else None
         if affine is not None:
             scale, offset = affine
             shift = ops.matmul(offset, kernel)
             kernel = ops.expand_dims(scale, 1) * kernel
             bias = shift if bias is None else shift + bias
-        out = ops.matmul(inputs, kernel)
-        return out if bias is None else add_offset(out, bias)
+        return ops.matmul(inputs, kernel), bias
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Convolution(keras.layers.Conv2D):
-    """keras.layers.Conv2D, with a bias: (B, S, S, inputs) -> (B, S', S', filters)."""
+    """keras.layers.Conv2D, with bias, no activation: (B, S, S, inputs) -> (B, S', S', filters)."""
 
     def call(self, inputs: Any) -> Any:
-        out = add_offset(self.convolution_op(inputs, self.kernel), self.bias)
-        return self.activation(out)
+        return add_offset(self.product(inputs), self.bias)
+
+    def product(self, inputs: Any) -> Any:
+        """What `call` adds the bias to."""
+        return self.convolution_op(inputs, self.kernel)

@@ -12,8 +12,8 @@ def _row(name: str, shape: tuple[int, int, int, int, int, int], **options: Any) 
     return ViTConfig(name, size, patch, width, depth, heads, mlp, **options)
 
 
-_B16 = {"qkv_bias": False, "approximate_gelu": False}
-_CIFAR = {"approximate_gelu": False, "mlp_output_activation": True, "dropout": 0.1}
+_B16 = {"qkv_bias": False}
+_CIFAR = {"mlp_output_activation": True, "dropout": 0.1}
 _CCT = {"stem": "conv", "pooling": "sequence"}
 
 # fmt: off

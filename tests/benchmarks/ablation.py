@@ -48,7 +48,6 @@ ROWS = (
     Row("mean pooling", ("model.pooling=mean",)),
     Row("patches of 4 x 4, no convolutions", ("model.stem=patch", "model.stem_channels=[]"), 2),
     Row("dropout 0.1", ("model.dropout=0.1",)),
-    Row("exact GELU", ("model.approximate_gelu=false",)),
     Row("batch of 256", ("trainer.batch_size=256",)),
     Row("batch of 64", ("trainer.batch_size=64",)),
 )

@@ -21,19 +21,16 @@ STEPS = 3
 # Few, as JAX compiles each; dropout is in none: its numbers are others on every backend.
 COMPARED = {
     "patch stem, class token": replace(BASE, depth=1),
-    "patch stem, mean, exact gelu": replace(
-        BASE, depth=1, pooling="mean", approximate_gelu=False, qkv_bias=False
-    ),
+    "patch stem, mean": replace(BASE, depth=1, pooling="mean", qkv_bias=False),
     "two convolutions, sequence, gelu after both": replace(
         BASE, depth=1, **CONV, pooling="sequence", mlp_output_activation=True, norm_epsilon=0.1
     ),
-    "one convolution, class token, exact gelu after both": replace(
+    "one convolution, class token, gelu after both": replace(
         BASE,
         depth=1,
         stem="conv",
         stem_channels=(12,),
         patch_size=2,
-        approximate_gelu=False,
         mlp_output_activation=True,
     ),
 }

@@ -195,7 +195,6 @@ CHANGES: dict[str, tuple[Any, bool]] = {
     "heads": (4, False),
     "mlp_width": (64, False),
     "qkv_bias": (False, False),
-    "approximate_gelu": (False, True),
     "mlp_output_activation": (True, False),
     "dropout": (0.1, True),
     "embedding_dropout": (0.1, True),

@@ -14,7 +14,7 @@ from models.vit import build_vit
 SMALL = {
     "class token": variant("vit_tiny"),
     "conv stem, sequence pooling": variant("vit_demo", depth=1, width=16, stem_channels=(8, 16)),
-    "article's options": variant("vit_tiny", depth=1, approximate_gelu=False, qkv_bias=False,
+    "article's options": variant("vit_tiny", depth=1, qkv_bias=False,
                                  mlp_output_activation=True, dropout=0.1, embedding_dropout=0.1,
                                  attention_dropout=0.1, projection_dropout=0.1),
 }  # fmt: skip
