@@ -11,6 +11,8 @@ from components.settings import GateConfig
 
 TOP_1, LOSS, EXAMPLES = "top_1_accuracy", "loss", "example_count"
 CONFUSION = "confusion"
+# Measured whatever gates, where they can tell models apart.
+_ALWAYS = (1, 5)
 
 
 def gate_k(config: GateConfig, num_classes: int) -> int:
@@ -36,7 +38,8 @@ def gate_note(config: GateConfig, num_classes: int) -> str | None:
 def eval_config(config: GateConfig, num_classes: int) -> tfma.EvalConfig:
     """What is measured: overall and for each class, with thresholds on the gate's metric."""
     gating = gate_k(config, num_classes)
-    metrics = [_top_k(k, config if k == gating else None) for k in sorted({1, gating})]
+    shown = {gating, *(k for k in _ALWAYS if k < num_classes)}
+    metrics = [_top_k(k, config if k == gating else None) for k in sorted(shown)]
     metrics += [
         tfma.MetricConfig(
             class_name="SparseCategoricalCrossentropy", config=json.dumps({"name": LOSS})

@@ -6,10 +6,15 @@ from typing import Any
 import apache_beam as beam
 import tensorflow as tf
 from apache_beam.io.filesystem import CompressionTypes
+from google.protobuf.wrappers_pb2 import StringValue
 from tfx import v1 as tfx
 from tfx.components.example_gen import base_example_gen_executor
+from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.io import fileio
+from tfx.proto import example_gen_pb2
+
+from components import digests
 
 GZIP_MAGIC = b"\x1f\x8b"
 
@@ -45,8 +50,8 @@ def _is_gzip(path: str) -> bool:
         return bool(file.read(2) == GZIP_MAGIC)
 
 
-class ImportExampleGen(tfx.components.ImportExampleGen):
-    """The stock component with our reader."""
+class ImportExampleGen(FileBasedExampleGen):
+    """The stock component of that name with our reader."""
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(_ImportExecutor)
 
@@ -61,4 +66,11 @@ def import_examples(input_base: str, patterns: Mapping[str, str]) -> ImportExamp
     splits: Sequence[Any] = [
         tfx.proto.Input.Split(name=name, pattern=pattern) for name, pattern in patterns.items()
     ]
-    return ImportExampleGen(input_base=input_base, input_config=tfx.proto.Input(splits=splits))
+    source = StringValue(value=digests.source_digest(__name__))
+    custom = example_gen_pb2.CustomConfig()
+    custom.custom_config.Pack(source)
+    return ImportExampleGen(
+        input_base=input_base,
+        input_config=tfx.proto.Input(splits=splits),
+        custom_config=custom,
+    )

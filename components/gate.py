@@ -3,9 +3,11 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import tensorflow as tf
+from absl import logging
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx import v1 as tfx
 from tfx.dsl.component.experimental.decorators import component
@@ -47,45 +49,66 @@ def ValidationGate(
         for split, paths in shards.items()
         for finding in records.find_bad_records(split, paths, num_classes, max_pixels)
     ]
+    for finding in bad:
+        logging.error("bad record: %s", finding)  # All of them, which no message would hold.
     judge(read_anomalies(anomalies.uri), bad, max_bad_records)
+    _require_records(shards, bad)
     for split, paths in shards.items():
         positions = {finding.position for finding in bad if finding.split == split}
         _pass_on(paths, positions, os.path.join(validated.uri, f"Split-{split}"))
     _describe(examples, validated, bad)
 
 
-def read_anomalies(uri: str) -> list[tuple[str, str, str]]:
-    """(split, feature, reason) of everything that ExampleValidator found."""
+class Anomaly(NamedTuple):
+    """What statistics say against a split."""
+
+    split: str
+    feature: str
+    reason: str
+    of_records: bool  # whether single records can be the cause; drift and skew are of the whole
+
+
+def read_anomalies(uri: str) -> list[Anomaly]:
+    """Everything that ExampleValidator found."""
     found = []
     for split in contract.SPLITS:
         message = anomalies_pb2.Anomalies()
         with fileio.open(os.path.join(uri, f"Split-{split}", "SchemaDiff.pb"), "rb") as file:
             message.ParseFromString(file.read())
         found += [
-            (split, feature, f"{info.short_description}: {info.description}")
+            Anomaly(
+                split,
+                feature,
+                f"{info.short_description}: {info.description}",
+                not any(_is_comparison(reason) for reason in info.reason),
+            )
             for feature, info in sorted(message.anomaly_info.items())
         ]
         if message.HasField("dataset_anomaly_info"):
-            found.append((split, "the whole split", message.dataset_anomaly_info.description))
+            text = message.dataset_anomaly_info.description
+            found.append(Anomaly(split, "the whole split", text, False))
     return found
 
 
-def judge(
-    anomalies: Sequence[tuple[str, str, str]], bad: Sequence[BadRecord], max_bad_records: int
-) -> None:
+def _is_comparison(reason: anomalies_pb2.AnomalyInfo.Reason) -> bool:
+    name: str = anomalies_pb2.AnomalyInfo.Type.Name(reason.type)
+    return name.startswith("COMPARATOR_")
+
+
+def judge(anomalies: Sequence[Anomaly], bad: Sequence[BadRecord], max_bad_records: int) -> None:
     """Decides whether the data may pass.
 
-    An anomaly whose feature has bad records in the same split is theirs: it goes when they
-    are dropped. Any other stands for the split as a whole.
+    An anomaly whose feature has bad records in the same split is theirs, if records can cause
+    it: it goes when they are dropped. Any other stands for the split as a whole.
 
     Raises:
         DataError: names split, feature and reason of each anomaly and bad record.
     """
     theirs = {(finding.split, finding.feature) for finding in bad}
-    standing = [item for item in anomalies if item[:2] not in theirs]
+    standing = [item for item in anomalies if not item.of_records or item[:2] not in theirs]
     if not standing and len(bad) <= max_bad_records:
         return
-    lines = [f"split {split}, feature {feature}: {reason}" for split, feature, reason in standing]
+    lines = [f"split {item.split}, feature {item.feature}: {item.reason}" for item in standing]
     if len(bad) > max_bad_records:
         lines += _bad_lines(bad, max_bad_records)
     raise DataError("the data were refused before Transform\n" + "\n".join(lines))
@@ -97,14 +120,25 @@ def _bad_lines(bad: Sequence[BadRecord], allowed: int) -> list[str]:
         f"split {split}, feature {feature}: {count} bad record{'s' if count > 1 else ''}"
         for (split, feature), count in counts.items()
     ]
-    lines += [f"  {finding}" for finding in bad[:_SHOWN]]
-    if len(bad) > _SHOWN:
-        lines.append(f"  and {len(bad) - _SHOWN} more")
     lines.append(
         f"{len(bad)} bad in all, {allowed} allowed; mend them, or allow them to be "
         f"dropped with --max-bad-records {len(bad)}"
     )
+    lines += [f"  {finding}" for finding in bad[:_SHOWN]]
+    if len(bad) > _SHOWN:
+        lines.append(f"  and {len(bad) - _SHOWN} more, each a line 'bad record:' in the log")
     return lines
+
+
+def _require_records(shards: Mapping[str, Sequence[str]], bad: Sequence[BadRecord]) -> None:
+    """Raises DataError for a split that has no record, or none that is left."""
+    dropped = Counter(finding.split for finding in bad)
+    for split, paths in shards.items():
+        if len(tfrecords.first(paths, dropped[split] + 1)) <= dropped[split]:
+            raise DataError(
+                f"the data were refused before Transform\nsplit {split}: expected records, got "
+                + (f"{dropped[split]}, all of them bad" if dropped[split] else "none")
+            )
 
 
 def _pass_on(paths: Sequence[str], bad_positions: set[int], target: str) -> None:

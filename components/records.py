@@ -8,6 +8,9 @@ import tensorflow as tf
 from components import contract, image_problems, tfrecords
 
 _BATCH = 512
+# A batch of photographs holds fewer: what is made of a batch takes several times its bytes.
+_BATCH_BYTES = 2**25
+_FEW = 16
 _KINDS = {contract.ID: "bytes", contract.IMAGE: "bytes", contract.LABEL: "int64"}
 
 
@@ -26,9 +29,21 @@ class BadRecord:
 
 
 def read_shards(paths: Sequence[str], batch: int = _BATCH) -> Iterator[list[bytes]]:
-    """Serialized examples of GZIP TFRecord files, in order, in lists of `batch`."""
-    for records in tfrecords.serialized(paths).batch(batch).as_numpy_iterator():
-        yield list(records)
+    """Serialized examples of GZIP TFRecord files, in order, in lists.
+
+    A list has `batch` of them, or fewer where these have 32 MiB together; the last has the rest.
+    """
+    waiting: list[bytes] = []
+    size = 0
+    for few in tfrecords.serialized(paths).batch(min(_FEW, batch)).as_numpy_iterator():
+        waiting += few.tolist()
+        size += sum(map(len, few))
+        if len(waiting) >= batch or size >= _BATCH_BYTES:
+            yield waiting[:batch]
+            waiting = waiting[batch:]
+            size = sum(map(len, waiting))
+    if waiting:
+        yield waiting
 
 
 def find_bad_records(

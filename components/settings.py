@@ -68,7 +68,10 @@ class TrainerConfig:
         "chains",
         "what XLA compiles for training: chains (of element-wise operations), step (all) or none",
     )
-    shuffle_buffer: int = setting(10_000, "records held in memory to shuffle among, encoded")
+    shuffle_buffer: int = setting(
+        10_000,
+        "records held in memory to shuffle among, encoded, or as many as fill 1 GiB",
+    )
     init_from: str = setting(
         "", "start from these weights: a pushed version's folder or a .keras file; empty: anew"
     )

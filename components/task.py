@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components import class_names, feeding, initial_weights, tfrecords
+from components import progress as reporting
 from components.checkpoints import Checkpoints, Progress, checkpoint_key
 from components.feeding import Feed, Graph
 from components.preconditions import require_trainable
@@ -23,6 +24,8 @@ from models.optim import OptimizerConfig, build_optimizer
 from models.vit import ViTConfig, build_vit
 
 TOP_K = 5
+# What the encoded images to shuffle among may take in memory.
+_SHUFFLE_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -105,11 +108,23 @@ def set_up(task: Task) -> Setup:
     feed = Feed(
         task.train_files,
         trainer.batch_size,
-        trainer.shuffle_buffer,
+        _shuffle_buffer(trainer.shuffle_buffer, task.train_files, records),
         trainer.augmentation,
         trainer.seed,
     )
     return Setup(trainer, names, graph, feed, records)
+
+
+def _shuffle_buffer(wanted: int, files: list[str], records: int) -> int:
+    """Fewer than wanted where these would not fit into memory, as of photographs."""
+    size = sum(tf.io.gfile.stat(path).length for path in files)
+    fitting = max(1, _SHUFFLE_BYTES * records // max(size, 1))
+    if fitting < min(wanted, records):
+        text = (
+            f"shuffles among {fitting} images, not {wanted}: these fill {_SHUFFLE_BYTES >> 20} MiB"
+        )
+        reporting.emit("note", text=text)
+    return min(wanted, fitting)
 
 
 def starting_point(setup: Setup, model: keras.Model, checkpoints: Checkpoints) -> Progress:

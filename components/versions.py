@@ -2,15 +2,18 @@
 
 TF Serving looks once a second and takes every folder whose name is an integer. A version
 is therefore put together under another name in the same folder, and renamed. Numbers only
-grow, and a number that was once used is never used again.
+grow, and a number that was once used is never used again. Several work directories may push
+into one folder: whoever changes it holds its lock, and the others wait.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from components.errors import UsageError
 EXTRA_ASSETS = "assets.extra"
 PROVENANCE_FILE = "provenance.json"
 _LEDGER_FILE = ".ledger.json"
+_LOCK_FILE = ".lock"
 _STAGING = "staging-"
 
 
@@ -55,11 +59,24 @@ def publish(source: Path, model_dir: Path, provenance: Mapping[str, Any]) -> Pat
     Returns:
         The version's folder.
     """
+    with _alone_in(model_dir):
+        return _publish(source, model_dir, provenance)
+
+
+@contextmanager
+def _alone_in(model_dir: Path) -> Iterator[None]:
+    """Waits until no other process changes the folder, which takes it seconds."""
+    model_dir.mkdir(parents=True, exist_ok=True)
+    with (model_dir / _LOCK_FILE).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _publish(source: Path, model_dir: Path, provenance: Mapping[str, Any]) -> Path:
     digest = content_digest(source)
     newest = list_versions(model_dir)[-1:]
     if newest and content_digest(model_dir / str(newest[0])) == digest:
         return model_dir / str(newest[0])
-    model_dir.mkdir(parents=True, exist_ok=True)
     staging = model_dir / f"{_STAGING}{os.getpid()}"
     _remove_leftovers(model_dir)
     shutil.copytree(source, staging)
@@ -81,19 +98,32 @@ def roll_back(model_dir: Path, version: int) -> Path:
     Raises:
         UsageError: there is no such version.
     """
+    _require_version(model_dir, version)
+    with _alone_in(model_dir):
+        _require_version(model_dir, version)  # It can have been retired in the meantime.
+        source = model_dir / str(version)
+        recorded = source / EXTRA_ASSETS / PROVENANCE_FILE
+        provenance = json.loads(recorded.read_text()) if recorded.is_file() else {}
+        return _publish(source, model_dir, {**provenance, "rolled_back_to": version})
+
+
+def _require_version(model_dir: Path, version: int) -> None:
     there = list_versions(model_dir)
     if version not in there:
         known = ", ".join(map(str, there)) or "none"
         raise UsageError(f"no version {version} under {model_dir}; there: {known}")
-    source = model_dir / str(version)
-    recorded = source / EXTRA_ASSETS / PROVENANCE_FILE
-    provenance = json.loads(recorded.read_text()) if recorded.is_file() else {}
-    return publish(source, model_dir, {**provenance, "rolled_back_to": version})
 
 
 def retire(model_dir: Path, keep: int) -> list[int]:
     """Removes all but the `keep` newest versions; 0 keeps all. Returns what was removed."""
-    old = list_versions(model_dir)[:-keep] if keep else []
+    if not keep or len(list_versions(model_dir)) <= keep:
+        return []
+    with _alone_in(model_dir):
+        return _retire(model_dir, keep)
+
+
+def _retire(model_dir: Path, keep: int) -> list[int]:
+    old = list_versions(model_dir)[:-keep]
     if old:
         # Written first: a version that goes without it would pass for lost, and come back.
         ledger = _read_ledger(model_dir)

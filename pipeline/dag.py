@@ -112,6 +112,7 @@ def _training_settings(config: RunConfig, inputs: Inputs) -> dict[str, Any]:
 
 
 STAGE_MODULES = (
+    "components.examples",
     "components.schema",
     "components.gate",
     "components.preprocessing",

@@ -2,6 +2,8 @@
 
 import os
 import shlex
+import shutil
+import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -150,6 +152,8 @@ def _executed(request: Request, dataset: DataSet, record: RunRecord) -> int:
         outcome.run()
     except VitpipeError as error:
         code, message = error.exit_code, str(error)
+        # Whole, as the closing table shows the beginning alone.
+        print(f"{type(error).__name__}: {message}", file=sys.stderr, flush=True)
     except Exception as error:  # any component may fail in any way; the log has the trace
         traceback.print_exc()
         code, message = 1, _describe(error)
@@ -183,7 +187,17 @@ def _report(outcome: Any, record: RunRecord) -> None:
 
 
 def _resume(request: Request) -> str:
-    return shlex.join(["vitpipe", *request.arguments])
+    return shlex.join([*_this_command(), *request.arguments])
+
+
+def _this_command() -> list[str]:
+    """How this program can be called again: by its name only where the shell finds it."""
+    program = Path(sys.argv[0])
+    if program.name != "vitpipe":
+        return [sys.executable, "-m", "pipeline.cli"]
+    found = shutil.which("vitpipe")
+    same = found is not None and Path(found).resolve() == program.resolve()
+    return ["vitpipe" if same else sys.argv[0]]
 
 
 def _describe(error: BaseException) -> str:

@@ -47,8 +47,8 @@ class Progress:
     """Shows the components and the training of one run.
 
     Interactive, the component that runs and a bar of the epoch are redrawn in place and
-    finished components stay above them. Otherwise every finished component and every
-    finished epoch is one line of plain text, and nothing is ever redrawn.
+    finished components stay above them. Otherwise a component that starts, one that ends and
+    every finished epoch is one line of plain text, and nothing is ever redrawn.
     """
 
     def __init__(self, stream: TextIO, interactive: bool) -> None:
@@ -137,7 +137,7 @@ class _PlainScreen:
         self._stream.flush()
 
     def started(self, name: str) -> None:
-        pass
+        self.line(f"{name:<{NAME_WIDTH}} running")
 
     def training(self, now: _Step) -> None:
         pass

@@ -10,7 +10,7 @@ from pipeline.report.verdict import Threshold, Verdict, threshold, verdict
 from pipeline.text import aligned, metric_label, metric_value, printable, top_k_keys
 
 WIDTH = 80
-_REASON_LINES = 6
+_REASON_LINES = 12
 
 # A line and how it is emphasised on a terminal.
 Line = tuple[str, str]

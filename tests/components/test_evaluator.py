@@ -53,11 +53,13 @@ def test_top_1_loss_count_and_confusion_are_always_measured(classes: int) -> Non
     assert names == {"top_1_accuracy", "loss", "example_count", "confusion", gate}
 
 
-def test_the_k_of_the_metric_is_the_configured_one() -> None:
-    (found,) = [
-        m for m in metrics(GateConfig(top_k=3), 10) if m.class_name.startswith("SparseTopK")
+def test_the_k_of_the_metric_is_the_configured_one_beside_top_5() -> None:
+    found = [m for m in metrics(GateConfig(top_k=3), 10) if m.class_name.startswith("SparseTopK")]
+    assert [json.loads(metric.config) for metric in found] == [
+        {"k": 3, "name": "top_3_accuracy"},
+        {"k": 5, "name": "top_5_accuracy"},
     ]
-    assert json.loads(found.config) == {"k": 3, "name": "top_3_accuracy"}
+    assert [bool(metric.per_slice_thresholds) for metric in found] == [True, False]
 
 
 def test_what_is_served_is_measured_whole_and_by_class() -> None:

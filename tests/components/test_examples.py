@@ -81,3 +81,11 @@ def test_the_node_names_folder_and_splits() -> None:
     text = str(node.exec_properties["input_config"])
     assert all(f'"{split}/*"' in text for split in contract.SPLITS)
     assert node.executor_spec.executor_class is examples._ImportExecutor
+    assert node.id == "ImportExampleGen"
+
+
+def test_an_edit_of_the_reader_reads_anew() -> None:
+    from components import digests, examples
+
+    node = examples.import_examples("/data", {"train": "train/*"})
+    assert digests.source_digest("components.examples") in str(node.exec_properties)

@@ -23,7 +23,9 @@ from tests.components.material import (
     write_shard,
 )
 
-IMAGE_ANOMALY = ("train", "image", "Column dropped: the feature is missing in 1 example")
+IMAGE_ANOMALY = gate.Anomaly(
+    "train", "image", "Column dropped: the feature is missing in 1 example", True
+)
 BAD_IMAGE = BadRecord("train", 4, "cat-4", "image", "CMYK JPEG")
 BAD_LABEL = BadRecord("eval", 7, "dog-7", "label", "12 is outside the domain 0 .. 9")
 
@@ -51,8 +53,8 @@ def test_the_refusal_says_which_records_why_and_what_to_do() -> None:
         "the data were refused before Transform",
         "split train, feature image: Column dropped: the feature is missing in 1 example",
         "split eval, feature label: 1 bad record",
-        "  eval, record dog-7, label: 12 is outside the domain 0 .. 9",
         "1 bad in all, 0 allowed; mend them, or allow them to be dropped with --max-bad-records 1",
+        "  eval, record dog-7, label: 12 is outside the domain 0 .. 9",
     ]
 
 
@@ -75,15 +77,14 @@ def test_an_anomaly_that_goes_with_the_dropped_records_is_excused() -> None:
 @pytest.mark.parametrize(
     "anomaly",
     [
-        ("eval", "image", "of another split"),
-        ("train", "label", "of another feature"),
-        ("train", "the whole split", "of none"),
+        gate.Anomaly("eval", "image", "of another split", True),
+        gate.Anomaly("train", "label", "of another feature", True),
+        gate.Anomaly("train", "the whole split", "of none", False),
+        gate.Anomaly("train", "image", "drift, which no record is the cause of", False),
     ],
 )
-def test_any_other_anomaly_is_refused_however_many_records_may_go(
-    anomaly: tuple[str, str, str],
-) -> None:
-    split, feature, reason = anomaly
+def test_any_other_anomaly_is_refused_however_many_records_may_go(anomaly: gate.Anomaly) -> None:
+    split, feature, reason, _ = anomaly
     with pytest.raises(DataError, match=f"split {split}, feature {feature}: {reason}") as caught:
         gate.judge([anomaly, IMAGE_ANOMALY], [BAD_IMAGE], 100)
     assert "cat-4" not in str(caught.value), "what may be dropped is not the reason"
@@ -100,13 +101,20 @@ def test_anomalies_are_read_for_every_split(tmp_path: Path) -> None:
         write_anomalies(tmp_path, split, anomalies_pb2.Anomalies())
     assert gate.read_anomalies(str(tmp_path)) == []
     text = """
-        anomaly_info { key: "label" value { short_description: "S" description: "D" } }
+        anomaly_info { key: "label" value {
+            short_description: "S" description: "D"
+            reason { type: ENUM_TYPE_UNEXPECTED_STRING_VALUES }
+        } }
+        anomaly_info { key: "mean" value {
+            short_description: "S" description: "D" reason { type: COMPARATOR_L_INFTY_HIGH }
+        } }
         dataset_anomaly_info { description: "no examples" }"""
     found = text_format.Parse(text, anomalies_pb2.Anomalies())
     write_anomalies(tmp_path, "test", found)
     assert gate.read_anomalies(str(tmp_path)) == [
-        ("test", "label", "S: D"),
-        ("test", "the whole split", "no examples"),
+        ("test", "label", "S: D", True),
+        ("test", "mean", "S: D", False),
+        ("test", "the whole split", "no examples", False),
     ]
 
 
@@ -196,4 +204,23 @@ def test_a_refusal_passes_nothing_on(tmp_path: Path) -> None:
     data = Data(tmp_path, BAD)
     with pytest.raises(DataError, match="train, record gif, image"):
         data.pass_gate(1)
+    assert list(Path(data.validated.uri).iterdir()) == []
+
+
+def test_every_bad_record_is_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bad = [example(f"gif-{number}", b"GIF89a", 1) for number in range(25)]
+    with pytest.raises(DataError, match="and 5 more, each a line 'bad record:' in the log"):
+        Data(tmp_path, bad).pass_gate(0)
+    found = [line for line in caplog.messages if line.startswith("bad record: train, record gif-")]
+    assert len(found) == 25
+
+
+@pytest.mark.parametrize("left", ["none", "bad ones alone"])
+def test_a_split_without_records_is_refused(tmp_path: Path, left: str) -> None:
+    data = Data(tmp_path)
+    data.shard(data.examples, "eval", 0).unlink()
+    write_shard(data.shard(data.examples, "eval", 1), [] if left == "none" else BAD)
+    reason = "got none" if left == "none" else "got 2, all of them bad"
+    with pytest.raises(DataError, match=f"split eval: expected records, {reason}"):
+        data.pass_gate(2)
     assert list(Path(data.validated.uri).iterdir()) == []

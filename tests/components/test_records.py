@@ -105,3 +105,13 @@ def test_shards_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
     batches = list(read_shards(paths, batch=3))
     assert [len(batch) for batch in batches] == [3, 1]
     assert [record for batch in batches for record in batch] == good_records(4)
+
+
+def test_large_records_come_in_smaller_lists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [write_shard(tmp_path / "s", good_records(50))]
+    monkeypatch.setattr(records, "_BATCH_BYTES", 1)
+    lists = list(read_shards(paths, batch=40))
+    assert [len(part) for part in lists] == [16, 16, 16, 2]
+    assert [record for part in lists for record in part] == good_records(50)

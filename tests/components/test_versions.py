@@ -120,7 +120,7 @@ def test_kill_while_publishing_leaves_no_half_version(tmp_path: Path, served: Pa
     assert versions.list_versions(served) == [*earlier, number]
     # Nothing of what was cut off is left.
     names = {entry.name for entry in served.iterdir()}
-    assert names == {*map(str, [*earlier, number]), ".ledger.json"}
+    assert names == {*map(str, [*earlier, number]), ".ledger.json", ".lock"}
 
 
 class Killed(BaseException):
@@ -146,7 +146,7 @@ def test_publish_cut_off_at_any_step_shows_nothing(
     assert versions.list_versions(served) == [first, second]
     assert second > first
     names = {entry.name for entry in served.iterdir()}
-    assert names == {str(first), str(second), ".ledger.json"}
+    assert names == {str(first), str(second), ".ledger.json", ".lock"}
 
 
 def test_the_same_model_twice_is_one_version(tmp_path: Path, served: Path) -> None:
@@ -303,3 +303,34 @@ def test_extra_assets_of_the_model_are_kept(tmp_path: Path, served: Path) -> Non
     version = versions.publish(source, served, {})
     names = sorted(os.listdir(version / "assets.extra"))
     assert names == sorted(["tf_serving_warmup_requests", versions.PROVENANCE_FILE])
+
+
+RIVAL = """
+import sys
+from pathlib import Path
+from components import versions
+from tests.components.test_versions import make_model
+contents, source, served = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+for content in contents:
+    print(versions.publish(make_model(source, content), served, {}).name, flush=True)
+    versions.retire(served, 4)
+"""
+
+
+def test_two_processes_may_push_into_one_folder(tmp_path: Path, served: Path) -> None:
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", RIVAL, contents, str(tmp_path / contents), str(served)],
+            cwd=Path(__file__).parents[2],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for contents in ("abcdef", "ghijkl")
+    ]
+    numbers = [child.communicate()[0].split() for child in children]
+    assert [child.returncode for child in children] == [0, 0]
+    assert len({*numbers[0], *numbers[1]}) == 12, "no number is given twice"
+    there = versions.list_versions(served)
+    assert there == sorted(map(int, (*numbers[0], *numbers[1])))[-4:]
+    assert all(is_whole(served / str(number)) for number in there)
+    assert not list(served.glob("staging-*"))

@@ -27,17 +27,20 @@ def drive(progress: Progress) -> None:
     progress.component_finished("Evaluator", "failed", 3.14)
 
 
-def test_a_pipe_gets_one_plain_line_a_component_and_an_epoch() -> None:
+def test_a_pipe_gets_plain_lines_of_components_and_epochs() -> None:
     stream = io.StringIO()
     with Progress(stream, interactive=False) as progress:
         drive(progress)
     assert [" ".join(line.split()) for line in stream.getvalue().splitlines()] == [
+        "ImportExampleGen running",
         "ImportExampleGen cached 0.0 s",
+        "Trainer running",
         "epoch 1/2 loss 1.250 | eval loss 1.500 top-1 25.0% top-5 87.5% | 12.3 s",
         "epoch 2/2 loss 1.250 top-1 50.0% top-5 75.0% | 1 m 01 s",
         "Trainer done 4 m 05 s",
         "one note",
         "of two lines",
+        "Evaluator running",
         "Evaluator failed 3.1 s",
     ]
 
