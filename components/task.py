@@ -119,12 +119,11 @@ def _shuffle_buffer(wanted: int, files: list[str], records: int) -> int:
     """Fewer than wanted where these would not fit into memory, as of photographs."""
     size = sum(tf.io.gfile.stat(path).length for path in files)
     fitting = max(1, _SHUFFLE_BYTES * records // max(size, 1))
-    if fitting < min(wanted, records):
-        text = (
-            f"shuffles among {fitting} images, not {wanted}: these fill {_SHUFFLE_BYTES >> 20} MiB"
-        )
-        reporting.emit("note", text=text)
-    return min(wanted, fitting)
+    if fitting >= min(wanted, records):
+        return wanted
+    held = f"these fill {_SHUFFLE_BYTES >> 20} MiB"
+    reporting.emit("note", text=f"shuffles among {fitting} images, not {wanted}: {held}")
+    return fitting
 
 
 def starting_point(setup: Setup, model: keras.Model, checkpoints: Checkpoints) -> Progress:

@@ -75,7 +75,7 @@ def history(nodes: Nodes) -> dict[str, list[float]]:
 def anomalies(nodes: Nodes) -> list[dict[str, str]]:
     """What ExampleValidator found."""
     found = gate.read_anomalies(_uri(nodes, "ExampleValidator", "anomalies"))
-    return [{"split": s, "feature": f, "reason": r} for s, f, r in found]
+    return [{"split": s, "feature": f, "reason": r} for s, f, r, _ in found]
 
 
 def statistics(nodes: Nodes) -> list[dict[str, Any]]:

@@ -47,8 +47,22 @@ def test_killed_run_resumes_and_ends_like_an_undisturbed_one(
     def one_epoch_done() -> bool:
         return bool(list((workspace.root / "checkpoints").glob("*/epoch-*")))
 
+    def refused_beside_it() -> bool:
+        """A second run, of the command that is at work, changes nothing."""
+        before = list((workspace.root / "runs").iterdir())
+        second = subprocess.run(
+            [sys.executable, "-m", "pipeline.cli", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_PATIENCE,
+        )
+        assert second.returncode == 1
+        assert f"{workspace.root} is in use by process " in second.stderr
+        return list((workspace.root / "runs").iterdir()) == before
+
     kill_when(arguments, in_transform)
-    kill_when(arguments, one_epoch_done)
+    kill_when(arguments, lambda: one_epoch_done() and refused_beside_it())
     assert not workspace.versions
     done = subprocess.run(
         [sys.executable, "-m", "pipeline.cli", *arguments],
