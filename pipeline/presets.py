@@ -37,8 +37,8 @@ SEED = RunConfig(
     vitpipe run --preset seed --data work/data/cifar10
 
 2 cores, 24 GiB, 2026-11-22, one run: test top-1 65.28%, top-5 97.18%; Trainer 63 min, with work of
-lowest priority beside it. The article's own program reached 65.48% and 96.82%: twenty images of
-10,000 apart, less than one standard error (0.48 points) of either figure.
+lowest priority beside it. The article's own program reached 65.48% and 96.82%: 0.3 and 1.5 standard
+errors of a difference between two such figures.
 """
 
 CIFAR10 = RunConfig(
