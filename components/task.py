@@ -91,7 +91,7 @@ class Setup:
 
 
 def set_up(task: Task) -> Setup:
-    """Loads what a task names, and sets the process's seed, precision and compiler.
+    """Loads what a task names, and sets the process's seed and precision.
 
     Raises:
         UsageError: the training split is smaller than a batch.
@@ -102,7 +102,6 @@ def set_up(task: Task) -> Setup:
     graph = feeding.load_graph(task.transform_graph)
     keras.utils.set_random_seed(trainer.seed)
     keras.config.set_dtype_policy(trainer.precision)
-    fusion.set_compiler(_compile if trainer.xla == "chains" else None)
     records = tfrecords.count(task.train_files)
     require_trainable(records, trainer.batch_size, len(names))
     feed = Feed(
@@ -155,12 +154,15 @@ def compiled_model(
 ) -> keras.Model:
     """The model with its initial weights, its optimizer and its loss.
 
+    What is traced from then on in this process has the chains compiled that `trainer` says.
+
     Args:
         config: the sections `model` and `optimizer`, fields by name.
         trainer: the section `trainer`.
         num_classes: outputs.
         total_steps: of the whole training; the learning rate follows from it.
     """
+    fusion.set_compiler(_compile if trainer.xla == "chains" else None)
     model = build_vit(ViTConfig(**config["model"]), num_classes, trainer.seed)
     model.compile(
         optimizer=build_optimizer(OptimizerConfig(**config["optimizer"]), total_steps, model),

@@ -15,6 +15,7 @@ minute of the machine hits both. A step lasts from the end of the one before to 
 import argparse
 import ast
 import dataclasses
+import itertools
 import json
 import multiprocessing
 import os
@@ -105,7 +106,7 @@ def reference_model(path: Path, images: tuple[Any, Any]) -> tuple["keras.Model",
 
 
 def measure(args: argparse.Namespace, config: RunConfig, graph: Path) -> dict[str, list[float]]:
-    """Median seconds of a step by round, of the reference and of each precision of ours."""
+    """Median seconds of a step by round, of the reference and of each way of ours."""
     import tensorflow as tf
 
     dataset, plan = read_dataset(args.data), Plan(args.rounds, args.warm_up, args.steps)
@@ -116,11 +117,14 @@ def measure(args: argparse.Namespace, config: RunConfig, graph: Path) -> dict[st
         raise SystemExit(f"the reference's batch is {their_batch}, the preset's {batch}")
     whole = tf.data.Dataset.from_tensor_slices(images).shuffle(8 * batch).batch(batch)
     ways = {REFERENCE: (theirs, whole.repeat().prefetch(tf.data.AUTOTUNE))}
-    for precision in args.precision:
-        trainer = dataclasses.replace(config.trainer, precision=precision)
+    for precision, xla in itertools.product(args.precision, args.xla):
+        trainer = dataclasses.replace(config.trainer, precision=precision, xla=xla)
         changed = dataclasses.replace(config, trainer=trainer)
         model = build_model(changed, len(dataset.class_names), 10_000)
-        ways[precision] = (model, build_streams(dataset, changed, graph).by_way[FED])
+        way = model, build_streams(dataset, changed, graph).by_way[FED]
+        # Traced now, as the next model is built with another precision or compiler.
+        step_seconds(*way, Plan(1, 1, 1))
+        ways[f"{precision}, xla {xla}"] = way
     found: dict[str, list[float]] = {way: [] for way in ways}
     for number in range(plan.rounds):
         order = list(ways) if number % 2 == 0 else list(ways)[::-1]
@@ -153,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
         "--set", dest="settings", action="append", default=[], help="section.field=value"
     )
     parser.add_argument("--precision", nargs="+", default=["float32"], help="(%(default)s)")
+    parser.add_argument("--xla", nargs="+", default=["chains"], help="(%(default)s)")
     parser.add_argument("--steps", type=int, default=6, help="timed, a round (%(default)s)")
     parser.add_argument("--warm-up", type=int, default=2, help="before them (%(default)s)")
     parser.add_argument("--rounds", type=int, default=4, help="of each way (%(default)s)")
