@@ -6,6 +6,7 @@ A run may be going on, killed half-way or damaged: reading it never fails for th
 import json
 import math
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -44,6 +45,17 @@ class Run:
         if status == "running" and not _is_alive(self.value("pid"), self.text("started")):
             return INTERRUPTED
         return status
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, or has been running."""
+        if self.status != "running":
+            return self.number("seconds")
+        try:
+            began = datetime.fromisoformat(self.text("started") or "").timestamp()
+        except ValueError:
+            return None
+        return max(0.0, time.time() - began)
 
     def value(self, *keys: str) -> Any:
         """What lies under these keys, one inside the other; None where nothing does."""

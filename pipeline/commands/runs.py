@@ -36,7 +36,7 @@ def _record(one: Run) -> dict[str, Any]:
         "status": one.status,
         "preset": one.text("preset"),
         "started": one.text("started"),
-        "seconds": one.number("seconds"),
+        "seconds": one.seconds,
         "metrics": one.section("metrics"),
         "blessed": one.value("blessed"),
         "message": one.text("message"),
@@ -58,7 +58,7 @@ def _table(runs: Sequence[Run]) -> list[str]:
 
 def _row(one: Run, keys: Sequence[str]) -> list[str]:
     values = [(key, one.number("metrics", key)) for key in keys]
-    seconds = one.number("seconds")
+    seconds = one.seconds
     version = one.number("version")
     return [
         one.run_id,

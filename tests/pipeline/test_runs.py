@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,15 @@ def test_no_runs_says_how_to_make_one_and_is_no_error(
     assert "vitpipe run --preset demo" in capsys.readouterr().out
     assert call(runs, "--workdir", str(tmp_path / "nowhere"), "--json") == 0
     assert json.loads(capsys.readouterr().out) == []
+
+
+def test_a_running_run_has_taken_the_time_since_its_start(tmp_path: Path) -> None:
+    now = datetime.now(UTC).isoformat()
+    write(tmp_path, NEW, status="running", pid=os.getpid(), started=now, seconds=1e6)
+    seconds = load_run(tmp_path, NEW).seconds
+    assert seconds is not None and 0 <= seconds < 1e5
+    write(tmp_path, OLD, status="running", pid=os.getpid(), started="today", seconds=1e6)
+    assert load_run(tmp_path, OLD).seconds is None
 
 
 def test_a_running_run_whose_process_is_gone_is_interrupted(tmp_path: Path, ended_pid: int) -> None:
