@@ -31,7 +31,8 @@ def activate(x: Any, bias: Any, drawn: Any = None, rate: float = 0.0) -> Any:
 
         return _activated(x, bias, drawn, rate), gradient
 
-    return activated(x, ops.convert_to_tensor(bias))
+    # A copy, as TensorFlow lets no variable into a function with a gradient of its own.
+    return activated(x, ops.copy(bias))
 
 
 @fused
