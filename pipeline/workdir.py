@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.errors import VitpipeError
+from pipeline.paths import require_plain
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,10 @@ class WorkDir:
         """Keeps every other process out while inside; the lock dies with its process.
 
         Raises:
+            UsageError: TFX would read the directory's path as a pattern.
             VitpipeError: another process is at work here.
         """
+        require_plain(self.root, "--workdir")
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / ".lock").open("a+") as file:
             try:

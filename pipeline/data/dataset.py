@@ -17,6 +17,7 @@ from components.errors import DataError, UsageError
 from pipeline.data.output import check_files, file_digest, read_manifest
 from pipeline.data.records import is_gzip, read_frames
 from pipeline.data.wire import int64_feature
+from pipeline.paths import require_plain
 
 # More than any data set of images has; a wrong label must not make millions of names.
 _MOST_CLASSES = 100_000
@@ -82,7 +83,7 @@ def read_dataset(directory: Path) -> DataSet:
     Labels outside the classes are counted, not refused: that is the validation gate's part.
 
     Raises:
-        UsageError: if there is no such folder.
+        UsageError: if there is no such folder, or TFX would read a path as a pattern.
         DataError: if a split is missing, empty, or has a file that is damaged or no TFRecord.
     """
     directory = Path(directory)
@@ -92,6 +93,8 @@ def read_dataset(directory: Path) -> DataSet:
             "as `vitpipe data` makes it"
         )
     directory = directory.absolute()
+    # As it is given, not resolved: TFX gets this path.
+    require_plain(directory, "--data")
     manifest = read_manifest(directory)
     if manifest is not None:
         check_files(directory, manifest)
@@ -134,6 +137,7 @@ def _from_records(folder: Path) -> Split:
     labels: Counter[int] = Counter()
     shards = []
     for path in sorted(folder.iterdir()):
+        require_plain(path, "--data")
         if not path.is_file():
             raise DataError(f"{path} is no file; a split's folder may hold only TFRecord files")
         examples = 0

@@ -142,6 +142,26 @@ def test_a_file_more_than_the_manifest_names_is_refused(tmp_path: Path) -> None:
         read_dataset(tmp_path / "out")
 
 
+@pytest.mark.parametrize("name", ["d[1]", "d*", "d?", "d\\1"])
+def test_a_path_that_tfx_would_read_as_a_pattern_is_refused(tmp_path: Path, name: str) -> None:
+    config = SyntheticConfig(train=40, eval=20, test=10)
+    synthetic.prepare(config, tmp_path / "d1")
+    synthetic.prepare(config, tmp_path / name)
+    with pytest.raises(UsageError, match=r"as a wildcard.* rename it, or give a symbolic link"):
+        read_dataset(tmp_path / name)
+    (tmp_path / "plain").symlink_to(tmp_path / name)
+    assert read_dataset(tmp_path / "plain").directory == tmp_path / "plain"
+    assert tf.io.gfile.glob(str(tmp_path / "plain" / "test" / "*")) == [
+        str(path) for path in read_dataset(tmp_path / "plain").files["test"]
+    ]
+
+
+def test_a_shard_whose_name_is_a_pattern_is_refused(foreign: Path) -> None:
+    write(foreign / "train" / "x[1].tfrecord", [1])
+    with pytest.raises(UsageError, match=r"reads \[ in a path as a wildcard.*x\[1\]\.tfrecord"):
+        read_dataset(foreign)
+
+
 def test_the_names_of_eval_folders_do_not_overlap() -> None:
     names = [name for names in dataset._FOLDERS.values() for name in names]
     assert len(names) == len(set(names))
