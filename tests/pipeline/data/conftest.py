@@ -30,7 +30,9 @@ def binary_batches(tmp_path: Path) -> tuple[Path, dict[str, str], np.ndarray]:
         data = records[20 * index : 20 * index + 20].tobytes()
         (folder / name).write_bytes(data)
         digests[name] = hashlib.sha1(data).hexdigest()
-    (folder / "batches.meta.txt").write_text("".join(f"{name}\n" for name in NAMES) + "\n")
+    names = "".join(f"{name}\n" for name in NAMES)
+    (folder / "batches.meta.txt").write_text(names + "\n")
+    digests["batches.meta.txt"] = hashlib.sha1(names.encode()).hexdigest()
     return folder, digests, records
 
 

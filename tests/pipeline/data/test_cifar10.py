@@ -93,6 +93,27 @@ def test_a_changed_or_missing_file_is_refused(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["batches"]
 
 
+def test_other_names_of_the_classes_are_refused(binary_batches: Batches, tmp_path: Path) -> None:
+    folder, digests, _ = binary_batches
+    expected = digests["batches.meta.txt"]
+    (folder / "batches.meta.txt").write_text("green\nred\nblue\n")
+    with pytest.raises(DataError, match=rf"batches\.meta\.txt has SHA-1 .* expected {expected}"):
+        cifar10.prepare(str(folder), tmp_path / "out", digests)
+    (folder / "batches.meta.txt").unlink()
+    with pytest.raises(DataError, match=r"batches\.meta\.txt is missing"):
+        cifar10.prepare(str(folder), tmp_path / "out", digests)
+
+
+def test_the_names_of_the_classes_count_with_and_without_an_empty_line_at_the_end(
+    binary_batches: Batches, tmp_path: Path
+) -> None:
+    folder, digests, _ = binary_batches
+    for number, text in enumerate(("red\ngreen\nblue\n", "red\ngreen\nblue\n\n")):
+        (folder / "batches.meta.txt").write_text(text)
+        made = cifar10.prepare(str(folder), tmp_path / f"out{number}", digests)
+        assert made["classes"] == ["red", "green", "blue"]
+
+
 def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         cifar10.prepare(str(tmp_path / "nothing"), tmp_path / "out")
