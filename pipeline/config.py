@@ -85,8 +85,8 @@ def _section(name: str, fields: Mapping[str, Any], base: Any) -> Any:
 
 def _variant(name: str, fields: Mapping[str, Any], base: Any) -> Any:
     chosen = fields.get("name") if name == "model" else None
-    if chosen is None or chosen == base.name:
-        return base
+    if not isinstance(chosen, str) or chosen == base.name:
+        return base  # what is no text is refused with the other types
     if chosen not in VARIANTS:
         raise UsageError(_unknown("model variant", str(chosen), VARIANTS))
     return VARIANTS[chosen]
@@ -95,14 +95,26 @@ def _variant(name: str, fields: Mapping[str, Any], base: Any) -> Any:
 def _validated(name: str, section: type, fields: Mapping[str, Any]) -> Any:
     from pydantic import TypeAdapter, ValidationError
 
+    text = json.dumps({key: _plain(f"{name}.{key}", value) for key, value in fields.items()})
     try:
-        return TypeAdapter(section).validate_json(json.dumps(fields), strict=True)
+        return TypeAdapter(section).validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join([name, *map(str, first["loc"])])
         message = first["msg"].removeprefix("Value error, ")
         shown = "" if first["type"] == "value_error" else f", got {first['input']!r}"
         raise UsageError(f"{place}: {message}{shown}") from None
+
+
+def _plain(place: str, value: Any) -> Any:
+    """The value; UsageError for what YAML knows and JSON does not, as a date."""
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"{place}: expected a number, a text, true, false or a list of them, got {value!r}"
+        ) from None
+    return value
 
 
 def _number(value: Any) -> Any:

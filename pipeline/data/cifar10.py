@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from components.contract import EVAL, TEST, TRAIN
-from components.errors import DataError, UsageError
+from components.errors import DataError, UsageError, refusing
 from pipeline.data import archive, output
 from pipeline.data.png import encode_pngs
 from pipeline.data.records import Record
@@ -86,16 +86,18 @@ def _locate(source: str, scratch: Path, sha1: Mapping[str, str]) -> Path:
         archive.download(source, path, MD5)
     else:
         path = Path(source)
-        if not path.exists():
-            raise UsageError(f"--source {source} does not exist")
-        if path.is_dir():
-            # The archive unpacks into a folder of its own.
-            inner = path / "cifar-10-batches-bin"
-            return inner if inner.is_dir() else path
+        with refusing(UsageError, "--source"):
+            if not path.exists():
+                raise UsageError(f"--source {source} does not exist")
+            if path.is_dir():
+                # The archive unpacks into a folder of its own.
+                inner = path / "cifar-10-batches-bin"
+                return inner if inner.is_dir() else path
     archive.unpack(path, sha1, scratch)
     return scratch
 
 
+@refusing(DataError, "--source")
 def _check(folder: Path, sha1: Mapping[str, str]) -> None:
     for name, expected in sha1.items():
         path = folder / name

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components.contract import EVAL, LABEL, LABELS_FILE, SPLITS, TEST, TRAIN
-from components.errors import DataError, UsageError
+from components.errors import DataError, UsageError, refusing
 from pipeline.data.output import check_files, file_digest, read_manifest
 from pipeline.data.records import is_gzip, read_frames
 from pipeline.data.wire import int64_feature
@@ -77,6 +77,7 @@ class DataSet:
         return {name: split.label_counts for name, split in self.splits.items()}
 
 
+@refusing(DataError, "--data")
 def read_dataset(directory: Path) -> DataSet:
     """Reads all labels of a data set, or its manifest.
 
@@ -84,7 +85,8 @@ def read_dataset(directory: Path) -> DataSet:
 
     Raises:
         UsageError: if there is no such folder, or TFX would read a path as a pattern.
-        DataError: if a split is missing, empty, or has a file that is damaged or no TFRecord.
+        DataError: if a split is missing, empty, or has a file that is damaged, unreadable or no
+            TFRecord.
     """
     directory = Path(directory)
     if not directory.is_dir():
@@ -115,6 +117,8 @@ def _from_manifest(directory: Path, name: str, manifest: Mapping[str, Any]) -> S
         Shard(folder / entry["file"], True, entry["examples"], entry["sha256"])
         for entry in content["shards"]
     )
+    for shard in shards:
+        require_plain(shard.path, "--data")
     more = sorted(set(os.listdir(folder)) - {shard.path.name for shard in shards})
     if more:
         raise DataError(f"{folder / more[0]} is not in the manifest of {directory}; remove it")

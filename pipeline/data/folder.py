@@ -104,7 +104,10 @@ def _batches(
     for candidate in candidates:
         try:
             data = _read(candidate.path)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            bad[candidate.name] = f"cannot be read: {error.strerror}"
+            continue
+        except ValueError as error:
             bad[candidate.name] = f"cannot be read: {error}"
             continue
         batch.append((candidate, data))

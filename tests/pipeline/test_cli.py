@@ -139,6 +139,27 @@ def test_an_interruption_is_told_without_a_trace(
     assert capsys.readouterr().err == "vitpipe: interrupted\n"
 
 
+def test_what_the_system_refuses_is_one_sentence(
+    failing: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing.error = PermissionError(13, "Permission denied", "/here")
+    assert cli.main(["config", "show"]) == 1
+    assert capsys.readouterr().err == "vitpipe: error: /here: Permission denied\n"
+    failing.error = OSError("no number and no path")
+    assert cli.main(["config", "show"]) == 1
+    assert capsys.readouterr().err == "vitpipe: error: no number and no path\n"
+
+
+@pytest.mark.parametrize("place", ["/etc/passwd", "/proc/x", "/etc/passwd/below"])
+def test_a_work_directory_that_cannot_be_made_is_bad_usage(
+    place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", "--data", "/nowhere", "--workdir", place]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"vitpipe: error: --workdir {place} cannot be used: {place}: ")
+    assert len(error.splitlines()) == 1
+
+
 def test_a_fault_of_ours_is_not_hidden(failing: SimpleNamespace) -> None:
     failing.error = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):

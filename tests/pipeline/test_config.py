@@ -242,6 +242,25 @@ def test_a_file_that_holds_no_settings_is_refused(text: str, tmp_path: Path) -> 
         from_values(read_yaml(tmp_path / "c.yaml"), preset("demo"))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trainer: {epochs: 2026-01-01}", "trainer.epochs: expected a number, a text, true"),
+        ("trainer: {epochs: !!set {a}}", "trainer.epochs: expected a number, a text, true"),
+        ("trainer: {epochs: &x [*x]}", "trainer.epochs: expected a number, a text, true"),
+        ("model: {name: [1]}", "model.name: Input should be a valid string, got [1]"),
+        ("model: {name: {a: 1}}", "model.name: Input should be a valid string"),
+        ("model: {name: null}", "model.name: Input should be a valid string, got None"),
+        ("trainer: {2026-01-01: 1}", "there is no setting 'trainer.2026-01-01'"),
+    ],
+)
+def test_a_value_that_only_yaml_knows_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        from_values(read_yaml(tmp_path / "c.yaml"), preset("demo"))
+    assert message in str(caught.value)
+
+
 def test_a_file_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--config .*c\.yaml: .*No such file"):
         read_yaml(tmp_path / "c.yaml")

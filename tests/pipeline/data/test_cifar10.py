@@ -1,6 +1,7 @@
 import hashlib
 import http.server
 import io
+import shutil
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -158,6 +159,34 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(
         tar.addfile(info, io.BytesIO(bytes(info.size)))
     with pytest.raises(DataError, match="more than 1048576 bytes"):
         archive.unpack(path, {"test_batch.bin"}, tmp_path)
+
+
+def test_an_archive_with_two_files_of_a_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bad.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        for folder in ("a", "b"):
+            tar.addfile(entry(f"{folder}/test_batch.bin"), io.BytesIO())
+    with pytest.raises(DataError, match=r"more than one test_batch\.bin; refused"):
+        cifar10.prepare(str(path), tmp_path / "out")
+
+
+def test_an_unreadable_source_is_told(
+    binary_batches: Batches, open_folder: Path, as_nobody: Callable
+) -> None:
+    folder, digests, _ = binary_batches
+    source = open_folder / "source"
+    shutil.copytree(folder, source)
+    packed = pack(folder, open_folder / "cifar.tar.gz")
+    target = open_folder / "target"
+    target.mkdir()
+    target.chmod(0o777)
+    for path in (source / "test_batch.bin", source / "batches.meta.txt", source, packed):
+        mode = path.stat().st_mode
+        path.chmod(0)
+        given = packed if path == packed else source
+        with as_nobody(), pytest.raises((DataError, UsageError), match=r"Permission denied"):
+            cifar10.prepare(str(given), target / "out", digests)
+        path.chmod(mode)
 
 
 @pytest.mark.parametrize("keep", [0, 20, 3000])

@@ -30,6 +30,16 @@ def test_a_bad_setting_or_source_ends_with_2(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("place", ["/etc/passwd/out", "/proc/x/out"])
+def test_an_output_that_cannot_be_made_ends_with_2(
+    place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "synthetic", "--output", place, *SMALL]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"vitpipe: error: --output {place} cannot be made: ")
+    assert len(error.splitlines()) == 1
+
+
 def test_folder_lists_what_was_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for index, name in enumerate(("a", "b", "c", "d")):
         (tmp_path / "in" / "only").mkdir(parents=True, exist_ok=True)

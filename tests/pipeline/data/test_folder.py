@@ -1,6 +1,7 @@
 import io
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,29 @@ def test_bad_files_stop_it_each_with_name_and_reason(source: Path) -> None:
     for name, reason in expected.items():
         assert any(f"{name}: " in line and reason in line for line in lines)
     assert not (source.parent / "out").exists()
+
+
+def test_what_cannot_be_read_is_bad_with_its_reason(open_folder: Path, as_nobody: Callable) -> None:
+    for name in ("cat/1.png", "cat/2.png", "cat/below/1.png", "dog/1.png"):
+        (open_folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (open_folder / name).write_bytes(picture(1))
+    (open_folder / "cat" / "1.png").chmod(0)
+    (open_folder / "cat" / "below").chmod(0)
+    (open_folder / "dog").chmod(0o444)  # its list can be read, its files cannot
+    with as_nobody():
+        listing = list_images(open_folder)
+        (batch,) = folder._batches(listing.candidates, listing.bad)
+    assert [candidate.name for candidate, _ in batch] == ["cat/2.png"]
+    assert listing.bad == {
+        "cat/1.png": "cannot be read: Permission denied",
+        "cat/below": "a folder that cannot be read: Permission denied",
+        "dog/1.png": "cannot be read: Permission denied",
+    }
+    (open_folder / "dog").chmod(0o755)
+    (open_folder / "cat" / "below").chmod(0o755)
+    open_folder.chmod(0)
+    with as_nobody(), pytest.raises(UsageError, match=r"--source: .*Permission denied"):
+        list_images(open_folder)
 
 
 def test_bad_files_are_left_out_when_asked(source: Path) -> None:
