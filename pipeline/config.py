@@ -7,6 +7,7 @@ A setting is `section.field`. Presets are instances of `RunConfig`; a YAML file 
 import dataclasses
 import difflib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,13 +98,22 @@ def _validated(name: str, section: type, fields: Mapping[str, Any]) -> Any:
 
     text = json.dumps({key: _plain(f"{name}.{key}", value) for key, value in fields.items()})
     try:
-        return TypeAdapter(section).validate_json(text, strict=True)
+        checked = TypeAdapter(section).validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join([name, *map(str, first["loc"])])
         message = first["msg"].removeprefix("Value error, ")
         shown = "" if first["type"] == "value_error" else f", got {first['input']!r}"
         raise UsageError(f"{place}: {message}{shown}") from None
+    _require_finite(name, checked)
+    return checked
+
+
+def _require_finite(name: str, section: Any) -> None:
+    """No setting has a use for infinity, and a range with one open end would let it pass."""
+    for key, value in dataclasses.asdict(section).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"{name}.{key}: expected a finite number, got {value}")
 
 
 def _plain(place: str, value: Any) -> Any:
