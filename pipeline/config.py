@@ -44,6 +44,11 @@ class RunConfig:
 
 
 SECTIONS = tuple(item.name for item in dataclasses.fields(RunConfig))
+_PLACES = tuple(
+    f"{section}.{item.name}"
+    for section, kind in get_type_hints(RunConfig).items()
+    for item in dataclasses.fields(kind)
+)
 
 
 def to_values(config: RunConfig) -> Values:
@@ -75,7 +80,9 @@ def _section(name: str, fields: Mapping[str, Any], base: Any) -> Any:
     known = {item.name: item for item in dataclasses.fields(base)}
     for key in fields:
         if key not in known:
-            raise UsageError(_unknown("setting", f"{name}.{key}", [f"{name}.{k}" for k in known]))
+            elsewhere = [place for place in _PLACES if place.endswith(f".{key}")]
+            own = [f"{name}.{k}" for k in known]
+            raise UsageError(_unknown("setting", f"{name}.{key}", elsewhere or own))
     merged = {**dataclasses.asdict(_variant(name, fields, base)), **fields}
     types = get_type_hints(type(base))
     numbers = {
@@ -148,9 +155,17 @@ def parse_settings(settings: Sequence[str]) -> Values:
         name, equals, value = text.partition("=")
         section, dot, key = name.strip().partition(".")
         if not (equals and dot and section and key):
-            raise UsageError(f"--set takes section.field=value, got {text!r}")
+            raise UsageError(f"--set takes section.field=value, got {text!r}{_place_hint(section)}")
         values.setdefault(section, {})[key] = _literal(value.strip())
     return values
+
+
+def _place_hint(field: str) -> str:
+    """Where a field lies that was named without its section."""
+    fields = {place.partition(".")[2] for place in _PLACES}
+    near = difflib.get_close_matches(field, sorted(fields), n=1, cutoff=0.7)
+    places = [place for place in _PLACES if near and place.endswith(f".{near[0]}")]
+    return f"; did you mean {' or '.join(places)}?" if places else ""
 
 
 def _literal(text: str) -> Any:
