@@ -97,6 +97,40 @@ def test_a_refused_run_writes_nothing(tmp_path: Path) -> None:
     assert not (workdir / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, "there is no file"),
+        ("root:x:0:0:root:/root:/bin/bash\n", "is no schema in text form (1:"),
+        ("", "the schema has no feature 'label'"),
+    ],
+)
+def test_a_schema_that_is_none_is_refused_before_anything_starts(
+    text: str | None, reason: str, tmp_path: Path
+) -> None:
+    data, schema, workdir = tmp_path / "data", tmp_path / "schema.pbtxt", tmp_path / "work"
+    counts = ["--train", "200", "--eval", "10", "--test", "10"]
+    assert cli.main(["data", "synthetic", "--output", str(data), *counts]) == 0
+    if text is not None:
+        schema.write_text(text)
+    arguments = ["run", "--data", str(data), "--workdir", str(workdir)]
+    arguments += ["--set", f"validation.schema={schema}"]
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "pipeline.cli", *arguments],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    (told,) = (line for line in done.stderr.splitlines() if not line.startswith("import time:"))
+    assert told.startswith("vitpipe: error: validation.schema: ")
+    assert reason in told
+    assert not (workdir / "runs").exists()
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not imported.intersection(HEAVY)
+
+
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """`vitpipe config` raises the error that is set here."""
