@@ -22,7 +22,6 @@ from pipeline.data.records import Record
 _LARGEST_FILE = 2**27
 _BATCH_IMAGES = 256
 _BATCH_BYTES = 2**24
-_TOLD = 20  # lines of a list; the rest is counted
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Findings:
     images: list[Image] = field(default_factory=list)
     bad: dict[str, str] = field(default_factory=dict)  # name to reason
     ignored: list[str] = field(default_factory=list)
-    copies: list[str] = field(default_factory=list)  # same bytes as an earlier file of the class
+    copies: dict[str, str] = field(default_factory=dict)  # name to the file of its class it copies
 
 
 def prepare(config: FolderConfig, source: Path, target: Path) -> tuple[dict[str, Any], Findings]:
@@ -81,10 +80,8 @@ def counted(bad: dict[str, str]) -> str:
 
 
 def listed(bad: dict[str, str]) -> str:
-    """A line a file, the first of them."""
-    lines = [f"  {name}: {reason}" for name, reason in sorted(bad.items())]
-    more = [f"  and {len(lines) - _TOLD} more"] if len(lines) > _TOLD else []
-    return "\n".join(lines[:_TOLD] + more)
+    """A line a file, all of them: whoever has to mend them needs each name."""
+    return "\n".join(f"  {name}: {reason}" for name, reason in sorted(bad.items()))
 
 
 def inspect(listing: Listing, max_pixels: int = MAX_PIXELS) -> Findings:
@@ -152,7 +149,8 @@ def _find_copies(findings: Findings) -> None:
                 others = ", ".join(other for other in names if other != name)
                 findings.bad[name] = f"the same image is in another class: {others}"
         else:
-            findings.copies += [image.candidate.name for image in group[1:]]
+            first = group[0].candidate.name
+            findings.copies |= {image.candidate.name: first for image in group[1:]}
     findings.images = [
         image for image in findings.images if image.candidate.name not in findings.bad
     ]
