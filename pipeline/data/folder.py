@@ -14,6 +14,7 @@ from typing import Any
 from components.contract import EVAL, TEST, TRAIN
 from components.errors import DataError
 from components.settings import MAX_PIXELS
+from pipeline.capture import quiet_stderr
 from pipeline.data import output
 from pipeline.data.listing import Candidate, Listing, list_images
 from pipeline.data.options import FolderConfig
@@ -87,8 +88,10 @@ def listed(bad: dict[str, str]) -> str:
 def inspect(listing: Listing, max_pixels: int = MAX_PIXELS) -> Findings:
     """Decodes every file once, and finds files of the same content."""
     findings = Findings(listing.class_names, bad=listing.bad, ignored=listing.ignored)
-    for batch in _batches(listing.candidates, findings.bad):
-        _inspect_batch(batch, findings, max_pixels)
+    # TensorFlow tells of missing GPUs and its decoders of every damaged file; we do by name.
+    with quiet_stderr():
+        for batch in _batches(listing.candidates, findings.bad):
+            _inspect_batch(batch, findings, max_pixels)
     _find_copies(findings)
     return findings
 
