@@ -31,6 +31,7 @@ class Image:
 
     candidate: Candidate
     sha256: str
+    pixels: bytes  # equal for equal pixels, however they are compressed
 
 
 @dataclass
@@ -86,7 +87,7 @@ def listed(bad: dict[str, str]) -> str:
 
 
 def inspect(listing: Listing, max_pixels: int = MAX_PIXELS) -> Findings:
-    """Decodes every file once, and finds files of the same content."""
+    """Decodes every file once, and finds files of the same pixels."""
     findings = Findings(listing.class_names, bad=listing.bad, ignored=listing.ignored)
     # TensorFlow tells of missing GPUs and its decoders of every damaged file; we do by name.
     with quiet_stderr():
@@ -131,20 +132,20 @@ def _inspect_batch(
     batch: list[tuple[Candidate, bytes]], findings: Findings, max_pixels: int
 ) -> None:
     # TensorFlow takes seconds to import, and argument errors come before.
-    from components.image_problems import find_problems
+    from components import image_problems
 
-    problems = find_problems([data for _, data in batch], max_pixels)
-    for (candidate, data), problem in zip(batch, problems, strict=True):
+    inspected = image_problems.inspect([data for _, data in batch], max_pixels)
+    for (candidate, data), (problem, pixels) in zip(batch, inspected, strict=True):
         if problem is None:
-            findings.images.append(Image(candidate, hashlib.sha256(data).hexdigest()))
+            findings.images.append(Image(candidate, hashlib.sha256(data).hexdigest(), pixels))
         else:
             findings.bad[candidate.name] = problem
 
 
 def _find_copies(findings: Findings) -> None:
-    groups: dict[str, list[Image]] = defaultdict(list)
+    groups: dict[bytes, list[Image]] = defaultdict(list)
     for image in findings.images:
-        groups[image.sha256].append(image)
+        groups[image.pixels].append(image)
     for group in groups.values():
         if len({image.candidate.label for image in group}) > 1:
             names = [image.candidate.name for image in group]
@@ -162,15 +163,17 @@ def _find_copies(findings: Findings) -> None:
 def split(findings: Findings, config: FolderConfig) -> dict[str, list[Image]]:
     """Deals the images of each class to the splits by the hash of their content.
 
-    Copies go together, so no split knows an image of another. A further image moves few
-    others. Within a split the order is that of the hashes, which mixes the classes.
+    Images of the same pixels go together, so no split knows an image of another. A further
+    image moves few others. Within a split the order is that of the hashes, which mixes the
+    classes.
 
     Raises:
         DataError: naming the classes with too few different images.
     """
     contents: dict[int, set[str]] = {label: set() for label in range(len(findings.class_names))}
+    firsts = _first_digests(findings.images)
     for image in findings.images:
-        contents[image.candidate.label].add(image.sha256)
+        contents[image.candidate.label].add(firsts[image.pixels])
     few = [
         f"{findings.class_names[label]} ({len(digests)})"
         for label, digests in contents.items()
@@ -186,8 +189,16 @@ def split(findings: Findings, config: FolderConfig) -> dict[str, list[Image]]:
         place |= _deal(sorted(digests), config)
     dealt: dict[str, list[Image]] = {name: [] for name in (TRAIN, EVAL, TEST)}
     for image in sorted(findings.images, key=lambda one: (one.sha256, one.candidate.name)):
-        dealt[place[image.sha256]].append(image)
+        dealt[place[firsts[image.pixels]]].append(image)
     return dealt
+
+
+def _first_digests(images: Iterable[Image]) -> dict[bytes, str]:
+    """For each content the first hash among the files that hold it."""
+    firsts: dict[bytes, str] = {}
+    for image in images:
+        firsts[image.pixels] = min(image.sha256, firsts.get(image.pixels, image.sha256))
+    return firsts
 
 
 def _deal(digests: list[str], config: FolderConfig) -> dict[str, str]:

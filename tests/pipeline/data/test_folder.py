@@ -178,6 +178,28 @@ def test_copies_are_told_and_share_a_split(source: Path) -> None:
     assert findings.copies == {f"dog/copy{i}.png": f"dog/{i}.png" for i in range(10, 20)}
 
 
+def test_the_same_pixels_in_other_bytes_are_copies_too(source: Path) -> None:
+    for index in range(10, 20):
+        with Image.open(source / f"dog/{index}.png") as image:
+            image.save(source / f"dog/again{index}.png", compress_level=0)
+        assert (source / f"dog/again{index}.png").read_bytes() != picture(100 + index)
+    _, findings = prepare(source, eval_fraction=0.3, test_fraction=0.3)
+    assert findings.copies == {f"dog/again{i}.png": f"dog/{i}.png" for i in range(10, 20)}
+    found = written(source.parent / "out")
+    for index in range(10, 20):
+        assert found[f"dog/again{index}.png"][0] == found[f"dog/{index}.png"][0]
+    with Image.open(source / "dog/29.png") as image:
+        image.save(source / "cat/29.png", compress_level=0)
+    with pytest.raises(DataError, match=r"cat/29\.png: the same image is in another class: dog"):
+        folder.prepare(FolderConfig(), source, source.parent / "more")
+
+
+def test_images_of_one_colour_and_another_shape_are_no_copies(source: Path) -> None:
+    for shape in ((4, 6), (6, 4), (3, 8)):
+        Image.new("RGB", shape, "red").save(source / f"dog/{shape[0]}.png")
+    assert prepare(source)[1].copies == {}
+
+
 def test_the_same_image_in_two_classes_is_bad(source: Path) -> None:
     (source / "cat" / "dog.png").write_bytes((source / "dog" / "29.png").read_bytes())
     with pytest.raises(DataError, match=r"cat/dog\.png: the same image is in another class: dog"):
