@@ -105,7 +105,7 @@ def _validated(name: str, section: type, fields: Mapping[str, Any]) -> Any:
 
     text = json.dumps({key: _plain(f"{name}.{key}", value) for key, value in fields.items()})
     try:
-        checked = TypeAdapter(section).validate_json(text, strict=True)
+        checked: Any = TypeAdapter(section).validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join([name, *map(str, first["loc"])])
