@@ -1,6 +1,7 @@
 """The class names, carried by the schema: annotation tags of the label, in order."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -12,6 +13,18 @@ from components.errors import UsageError
 def parse_schema(text: str) -> schema_pb2.Schema:
     """A schema from its text form."""
     return text_format.Parse(text, schema_pb2.Schema())
+
+
+def require_schema(path: Path) -> None:
+    """UsageError for a file that is no reviewed schema, before anything is held against it."""
+    try:
+        schema = parse_schema(path.read_text())
+    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+        raise UsageError(
+            f"{path} is no schema in text form ({' '.join(str(error).split())}); "
+            "copy components/schema.pbtxt and edit the copy"
+        ) from None
+    label_feature(schema)
 
 
 def label_feature(schema: schema_pb2.Schema) -> schema_pb2.Feature:

@@ -94,7 +94,7 @@ class TrainerConfig:
             self.label_smoothing,
         )
         _require(self.shuffle_buffer >= 1, "shuffle_buffer", "1 or more", self.shuffle_buffer)
-        _require(self.seed >= 0, "seed", "0 or more", self.seed)
+        _require(0 <= self.seed < 2**32, "seed", "0 .. 2**32 - 1", self.seed)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
-"""Sends everything a process prints to a file, and keeps the way to the terminal."""
+"""Keeps what libraries print from the terminal: it goes to a file, or nowhere."""
 
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,3 +33,23 @@ def captured_output(log: Path) -> Iterator[TextIO]:
         for descriptor, saved in zip((1, 2), kept, strict=True):
             os.dup2(saved, descriptor)
             os.close(saved)
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Holds stderr back, of C++ libraries too; it comes out only if the block fails."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as said, os.fdopen(kept, "wb") as terminal:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            sys.stderr.flush()
+            said.seek(0)
+            shutil.copyfileobj(said, terminal)
+            raise
+        finally:
+            sys.stderr.flush()
+            terminal.flush()
+            os.dup2(kept, 2)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from components.errors import VitpipeError
+from components.errors import VitpipeError, told
 from pipeline import commands
 
 EXIT_CODES = """exit codes:
@@ -50,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has left, as `head` does. Whatever is still to be written
         # goes nowhere, or Python would complain of it at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"vitpipe: error: {told(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("vitpipe: interrupted", file=sys.stderr)

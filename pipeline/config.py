@@ -7,6 +7,7 @@ A setting is `section.field`. Presets are instances of `RunConfig`; a YAML file 
 import dataclasses
 import difflib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,11 @@ class RunConfig:
 
 
 SECTIONS = tuple(item.name for item in dataclasses.fields(RunConfig))
+_PLACES = tuple(
+    f"{section}.{item.name}"
+    for section, kind in get_type_hints(RunConfig).items()
+    for item in dataclasses.fields(kind)
+)
 
 
 def to_values(config: RunConfig) -> Values:
@@ -74,7 +80,9 @@ def _section(name: str, fields: Mapping[str, Any], base: Any) -> Any:
     known = {item.name: item for item in dataclasses.fields(base)}
     for key in fields:
         if key not in known:
-            raise UsageError(_unknown("setting", f"{name}.{key}", [f"{name}.{k}" for k in known]))
+            elsewhere = [place for place in _PLACES if place.endswith(f".{key}")]
+            own = [f"{name}.{k}" for k in known]
+            raise UsageError(_unknown("setting", f"{name}.{key}", elsewhere or own))
     merged = {**dataclasses.asdict(_variant(name, fields, base)), **fields}
     types = get_type_hints(type(base))
     numbers = {
@@ -85,8 +93,8 @@ def _section(name: str, fields: Mapping[str, Any], base: Any) -> Any:
 
 def _variant(name: str, fields: Mapping[str, Any], base: Any) -> Any:
     chosen = fields.get("name") if name == "model" else None
-    if chosen is None or chosen == base.name:
-        return base
+    if not isinstance(chosen, str) or chosen == base.name:
+        return base  # what is no text is refused with the other types
     if chosen not in VARIANTS:
         raise UsageError(_unknown("model variant", str(chosen), VARIANTS))
     return VARIANTS[chosen]
@@ -95,14 +103,35 @@ def _variant(name: str, fields: Mapping[str, Any], base: Any) -> Any:
 def _validated(name: str, section: type, fields: Mapping[str, Any]) -> Any:
     from pydantic import TypeAdapter, ValidationError
 
+    text = json.dumps({key: _plain(f"{name}.{key}", value) for key, value in fields.items()})
     try:
-        return TypeAdapter(section).validate_json(json.dumps(fields), strict=True)
+        checked: Any = TypeAdapter(section).validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join([name, *map(str, first["loc"])])
         message = first["msg"].removeprefix("Value error, ")
         shown = "" if first["type"] == "value_error" else f", got {first['input']!r}"
         raise UsageError(f"{place}: {message}{shown}") from None
+    _require_finite(name, checked)
+    return checked
+
+
+def _require_finite(name: str, section: Any) -> None:
+    """No setting has a use for infinity, and a range with one open end would let it pass."""
+    for key, value in dataclasses.asdict(section).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"{name}.{key}: expected a finite number, got {value}")
+
+
+def _plain(place: str, value: Any) -> Any:
+    """The value; UsageError for what YAML knows and JSON does not, as a date."""
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"{place}: expected a number, a text, true, false or a list of them, got {value!r}"
+        ) from None
+    return value
 
 
 def _number(value: Any) -> Any:
@@ -126,9 +155,17 @@ def parse_settings(settings: Sequence[str]) -> Values:
         name, equals, value = text.partition("=")
         section, dot, key = name.strip().partition(".")
         if not (equals and dot and section and key):
-            raise UsageError(f"--set takes section.field=value, got {text!r}")
+            raise UsageError(f"--set takes section.field=value, got {text!r}{_place_hint(section)}")
         values.setdefault(section, {})[key] = _literal(value.strip())
     return values
+
+
+def _place_hint(field: str) -> str:
+    """Where a field lies that was named without its section."""
+    fields = {place.partition(".")[2] for place in _PLACES}
+    near = difflib.get_close_matches(field, sorted(fields), n=1, cutoff=0.7)
+    places = [place for place in _PLACES if near and place.endswith(f".{near[0]}")]
+    return f"; did you mean {' or '.join(places)}?" if places else ""
 
 
 def _literal(text: str) -> Any:

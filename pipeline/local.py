@@ -80,11 +80,23 @@ def _refuse_early(config: RunConfig, dataset: DataSet) -> None:
     require_trainable(images, batch, len(dataset.class_names))
     if config.trainer.strategy == "multi_worker":
         cluster.chief_from_environment()
-    if config.validation.schema and not Path(config.validation.schema).is_file():
-        raise UsageError(f"validation.schema: there is no file {config.validation.schema}")
+    if config.validation.schema:
+        _require_schema(Path(config.validation.schema))
     if config.trainer.init_from:
         trained = weights_file.read(Path(config.trainer.init_from))
         weights_file.require_fit(trained, config.model)
+
+
+def _require_schema(path: Path) -> None:
+    # Imported here: most runs take the project's own.
+    from components import class_names
+
+    if not path.is_file():
+        raise UsageError(f"validation.schema: there is no file {path}")
+    try:
+        class_names.require_schema(path)
+    except UsageError as error:
+        raise UsageError(f"validation.schema: {error}") from None
 
 
 def _first_entries(request: Request, dataset: DataSet) -> dict[str, Any]:

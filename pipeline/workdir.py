@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.errors import VitpipeError
+from components.errors import UsageError, VitpipeError, refusing
+from pipeline.paths import require_plain
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,14 @@ class WorkDir:
         """Keeps every other process out while inside; the lock dies with its process.
 
         Raises:
+            UsageError: nothing can be written here, or TFX would read the path as a pattern.
             VitpipeError: another process is at work here.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("a+") as file:
+        require_plain(self.root, "--workdir")
+        with refusing(UsageError, f"--workdir {self.root} cannot be used"):
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = (self.root / ".lock").open("a+")
+        with lock as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -87,15 +88,20 @@ def _folder(args: argparse.Namespace) -> dict[str, Any]:
 
     manifest, findings = folder.prepare(config, args.source, args.output)
     if findings.bad:
-        print(f"left out, {folder.counted(findings.bad)}:\n{folder.listed(findings.bad)}")
+        _tell(f"left out, {folder.counted(findings.bad)}:\n{folder.listed(findings.bad)}")
+    if findings.copies:
+        copies = {name: f"the same image as {other}" for name, other in findings.copies.items()}
+        _tell(f"copies, {len(copies)}, each kept in one split:\n{folder.listed(copies)}")
     if findings.ignored:
         print(f"ignored, no images by their names: {_some(findings.ignored)}")
-    if findings.copies:
-        print(f"copies of another file of the class, kept in its split: {_some(findings.copies)}")
     few = folder.small_classes(manifest, _FEW_FOR_TRAINING)
     if few:
         print(f"few images for training in: {', '.join(few)}")
     return manifest
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _some(names: list[str]) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
-from components.errors import DataError, UsageError
+from components.errors import DataError, UsageError, refusing
 
 _LARGEST_DOWNLOAD = 2**28
 _LARGEST_CONTENT = 2**29
@@ -127,11 +127,13 @@ def unpack(archive: Path, wanted: Collection[str], target: Path) -> None:
     """Copies the wanted files of a .tar.gz, by their last name, into a folder.
 
     Raises:
-        DataError: for a damaged archive, one with links, devices or paths that lead out of
-            it, or one that is too large.
+        DataError: for an unreadable or damaged archive, one with links, devices, paths that
+            lead out of it or two wanted files of one name, or one that is too large.
     """
+    with refusing(DataError, "--source"):
+        opened = archive.open("rb")
     try:
-        with archive.open("rb") as file:
+        with opened as file:
             content = _Capped(file, _LARGEST_CONTENT)
             with tarfile.open(fileobj=content, mode="r|") as tar:  # type: ignore[call-overload]
                 for member in tar:
@@ -155,7 +157,8 @@ def _take(
     source = tar.extractfile(member)
     if source is None:
         raise DataError(f"the archive holds {member.name!r}, which cannot be read; refused")
-    # A second file of the same name would replace the first.
+    if (target / path.name).exists():
+        raise DataError(f"the archive holds more than one {path.name}; refused")
     with (target / path.name).open("xb") as file:
         while block := source.read(_BLOCK):
             file.write(block)

@@ -4,6 +4,7 @@ Source: https://www.cs.toronto.edu/~kriz/cifar.html, "CIFAR-10 binary version". 
 a label byte and 32 x 32 pixels as three planes, red, green, blue.
 """
 
+import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from components.contract import EVAL, TEST, TRAIN
-from components.errors import DataError, UsageError
+from components.errors import DataError, UsageError, refusing
 from pipeline.data import archive, output
 from pipeline.data.png import encode_pngs
 from pipeline.data.records import Record
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
+_NAMES = "batches.meta.txt"
 SHA1 = {
     "data_batch_1.bin": "aadd24acce27caa71bf4b10992e9e7b2d74c2540",
     "data_batch_2.bin": "c0ba65cce70568cd57b4e03e9ac8d2a5367c1795",
@@ -26,8 +28,9 @@ SHA1 = {
     "data_batch_4.bin": "aab85764eb3584312d3c7f65fd2fd016e36a258e",
     "data_batch_5.bin": "26e2849e66a845b7f1e4614ae70f4889ae604628",
     "test_batch.bin": "67eb016db431130d61cd03c7ad570b013799c88c",
+    # Of the ten names, one a line: there are copies of this file with an empty line at its end.
+    _NAMES: "107a31d7b87d44ff07d50cfceb176add6d8b9518",
 }
-_NAMES = "batches.meta.txt"
 _TEST_FILE = "test_batch.bin"
 _SIDE = 32
 _RECORD_BYTES = 1 + 3 * _SIDE * _SIDE
@@ -41,7 +44,8 @@ def prepare(source: str | None, target: Path, sha1: Mapping[str, str] = SHA1) ->
     Args:
         source: folder, .tar.gz archive or URL; None is the dataset's home.
         target: the output folder.
-        sha1: file name to digest, of what is accepted as CIFAR-10.
+        sha1: file name to digest, of what is accepted as CIFAR-10; the file of the class names
+            is among them.
 
     Raises:
         UsageError: if the source does not exist, or the output holds something else.
@@ -63,7 +67,7 @@ def prepare(source: str | None, target: Path, sha1: Mapping[str, str] = SHA1) ->
 
 def _split(batches: Path, sha1: Mapping[str, str]) -> output.Prepared:
     names = _class_names(batches)
-    files = sorted(batches / name for name in sha1 if name != _TEST_FILE)
+    files = sorted(batches / name for name in sha1 if name not in (_TEST_FILE, _NAMES))
     test = batches / _TEST_FILE
     total = sum(_count(path) for path in files)
     first_eval = total - total // _EVAL_SHARE
@@ -82,27 +86,34 @@ def _locate(source: str, scratch: Path, sha1: Mapping[str, str]) -> Path:
         archive.download(source, path, MD5)
     else:
         path = Path(source)
-        if not path.exists():
-            raise UsageError(f"--source {source} does not exist")
-        if path.is_dir():
-            # The archive unpacks into a folder of its own.
-            inner = path / "cifar-10-batches-bin"
-            return inner if inner.is_dir() else path
-    archive.unpack(path, {*sha1, _NAMES}, scratch)
+        with refusing(UsageError, "--source"):
+            if not path.exists():
+                raise UsageError(f"--source {source} does not exist")
+            if path.is_dir():
+                # The archive unpacks into a folder of its own.
+                inner = path / "cifar-10-batches-bin"
+                return inner if inner.is_dir() else path
+    archive.unpack(path, sha1, scratch)
     return scratch
 
 
+@refusing(DataError, "--source")
 def _check(folder: Path, sha1: Mapping[str, str]) -> None:
     for name, expected in sha1.items():
         path = folder / name
         if not path.is_file():
             raise DataError(f"{name} is missing in the source; give the binary version of CIFAR-10")
-        found = output.file_digest(path, "sha1")
+        found = _names_digest(folder) if name == _NAMES else output.file_digest(path, "sha1")
         if found != expected:
             raise DataError(
                 f"{name} has SHA-1 {found}, expected {expected}; "
                 "it is damaged or another file: download it again"
             )
+
+
+def _names_digest(folder: Path) -> str:
+    text = "".join(f"{name}\n" for name in _class_names(folder))
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _class_names(folder: Path) -> list[str]:

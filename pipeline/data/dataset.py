@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from components.contract import EVAL, LABEL, LABELS_FILE, SPLITS, TEST, TRAIN
-from components.errors import DataError, UsageError
+from components.errors import DataError, UsageError, refusing
 from pipeline.data.output import check_files, file_digest, read_manifest
 from pipeline.data.records import is_gzip, read_frames
 from pipeline.data.wire import int64_feature
+from pipeline.paths import require_plain
 
 # More than any data set of images has; a wrong label must not make millions of names.
 _MOST_CLASSES = 100_000
@@ -76,14 +77,16 @@ class DataSet:
         return {name: split.label_counts for name, split in self.splits.items()}
 
 
+@refusing(DataError, "--data")
 def read_dataset(directory: Path) -> DataSet:
     """Reads all labels of a data set, or its manifest.
 
     Labels outside the classes are counted, not refused: that is the validation gate's part.
 
     Raises:
-        UsageError: if there is no such folder.
-        DataError: if a split is missing, empty, or has a file that is damaged or no TFRecord.
+        UsageError: if there is no such folder, or TFX would read a path as a pattern.
+        DataError: if a split is missing, empty, or has a file that is damaged, unreadable or no
+            TFRecord.
     """
     directory = Path(directory)
     if not directory.is_dir():
@@ -92,6 +95,8 @@ def read_dataset(directory: Path) -> DataSet:
             "as `vitpipe data` makes it"
         )
     directory = directory.absolute()
+    # As it is given, not resolved: TFX gets this path.
+    require_plain(directory, "--data")
     manifest = read_manifest(directory)
     if manifest is not None:
         check_files(directory, manifest)
@@ -112,6 +117,8 @@ def _from_manifest(directory: Path, name: str, manifest: Mapping[str, Any]) -> S
         Shard(folder / entry["file"], True, entry["examples"], entry["sha256"])
         for entry in content["shards"]
     )
+    for shard in shards:
+        require_plain(shard.path, "--data")
     more = sorted(set(os.listdir(folder)) - {shard.path.name for shard in shards})
     if more:
         raise DataError(f"{folder / more[0]} is not in the manifest of {directory}; remove it")
@@ -134,6 +141,7 @@ def _from_records(folder: Path) -> Split:
     labels: Counter[int] = Counter()
     shards = []
     for path in sorted(folder.iterdir()):
+        require_plain(path, "--data")
         if not path.is_file():
             raise DataError(f"{path} is no file; a split's folder may hold only TFRecord files")
         examples = 0

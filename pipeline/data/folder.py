@@ -14,6 +14,7 @@ from typing import Any
 from components.contract import EVAL, TEST, TRAIN
 from components.errors import DataError
 from components.settings import MAX_PIXELS
+from pipeline.capture import quiet_stderr
 from pipeline.data import output
 from pipeline.data.listing import Candidate, Listing, list_images
 from pipeline.data.options import FolderConfig
@@ -22,7 +23,6 @@ from pipeline.data.records import Record
 _LARGEST_FILE = 2**27
 _BATCH_IMAGES = 256
 _BATCH_BYTES = 2**24
-_TOLD = 20  # lines of a list; the rest is counted
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Image:
 
     candidate: Candidate
     sha256: str
+    pixels: bytes  # equal for equal pixels, however they are compressed
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Findings:
     images: list[Image] = field(default_factory=list)
     bad: dict[str, str] = field(default_factory=dict)  # name to reason
     ignored: list[str] = field(default_factory=list)
-    copies: list[str] = field(default_factory=list)  # same bytes as an earlier file of the class
+    copies: dict[str, str] = field(default_factory=dict)  # name to the file of its class it copies
 
 
 def prepare(config: FolderConfig, source: Path, target: Path) -> tuple[dict[str, Any], Findings]:
@@ -81,17 +82,17 @@ def counted(bad: dict[str, str]) -> str:
 
 
 def listed(bad: dict[str, str]) -> str:
-    """A line a file, the first of them."""
-    lines = [f"  {name}: {reason}" for name, reason in sorted(bad.items())]
-    more = [f"  and {len(lines) - _TOLD} more"] if len(lines) > _TOLD else []
-    return "\n".join(lines[:_TOLD] + more)
+    """A line a file, all of them: whoever has to mend them needs each name."""
+    return "\n".join(f"  {name}: {reason}" for name, reason in sorted(bad.items()))
 
 
 def inspect(listing: Listing, max_pixels: int = MAX_PIXELS) -> Findings:
-    """Decodes every file once, and finds files of the same content."""
+    """Decodes every file once, and finds files of the same pixels."""
     findings = Findings(listing.class_names, bad=listing.bad, ignored=listing.ignored)
-    for batch in _batches(listing.candidates, findings.bad):
-        _inspect_batch(batch, findings, max_pixels)
+    # TensorFlow tells of missing GPUs and its decoders of every damaged file; we do by name.
+    with quiet_stderr():
+        for batch in _batches(listing.candidates, findings.bad):
+            _inspect_batch(batch, findings, max_pixels)
     _find_copies(findings)
     return findings
 
@@ -104,7 +105,10 @@ def _batches(
     for candidate in candidates:
         try:
             data = _read(candidate.path)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            bad[candidate.name] = f"cannot be read: {error.strerror}"
+            continue
+        except ValueError as error:
             bad[candidate.name] = f"cannot be read: {error}"
             continue
         batch.append((candidate, data))
@@ -128,20 +132,20 @@ def _inspect_batch(
     batch: list[tuple[Candidate, bytes]], findings: Findings, max_pixels: int
 ) -> None:
     # TensorFlow takes seconds to import, and argument errors come before.
-    from components.image_problems import find_problems
+    from components import image_problems
 
-    problems = find_problems([data for _, data in batch], max_pixels)
-    for (candidate, data), problem in zip(batch, problems, strict=True):
+    inspected = image_problems.inspect([data for _, data in batch], max_pixels)
+    for (candidate, data), (problem, pixels) in zip(batch, inspected, strict=True):
         if problem is None:
-            findings.images.append(Image(candidate, hashlib.sha256(data).hexdigest()))
+            findings.images.append(Image(candidate, hashlib.sha256(data).hexdigest(), pixels))
         else:
             findings.bad[candidate.name] = problem
 
 
 def _find_copies(findings: Findings) -> None:
-    groups: dict[str, list[Image]] = defaultdict(list)
+    groups: dict[bytes, list[Image]] = defaultdict(list)
     for image in findings.images:
-        groups[image.sha256].append(image)
+        groups[image.pixels].append(image)
     for group in groups.values():
         if len({image.candidate.label for image in group}) > 1:
             names = [image.candidate.name for image in group]
@@ -149,7 +153,8 @@ def _find_copies(findings: Findings) -> None:
                 others = ", ".join(other for other in names if other != name)
                 findings.bad[name] = f"the same image is in another class: {others}"
         else:
-            findings.copies += [image.candidate.name for image in group[1:]]
+            first = group[0].candidate.name
+            findings.copies |= {image.candidate.name: first for image in group[1:]}
     findings.images = [
         image for image in findings.images if image.candidate.name not in findings.bad
     ]
@@ -158,15 +163,17 @@ def _find_copies(findings: Findings) -> None:
 def split(findings: Findings, config: FolderConfig) -> dict[str, list[Image]]:
     """Deals the images of each class to the splits by the hash of their content.
 
-    Copies go together, so no split knows an image of another. A further image moves few
-    others. Within a split the order is that of the hashes, which mixes the classes.
+    Images of the same pixels go together, so no split knows an image of another. A further
+    image moves few others. Within a split the order is that of the hashes, which mixes the
+    classes.
 
     Raises:
         DataError: naming the classes with too few different images.
     """
     contents: dict[int, set[str]] = {label: set() for label in range(len(findings.class_names))}
+    firsts = _first_digests(findings.images)
     for image in findings.images:
-        contents[image.candidate.label].add(image.sha256)
+        contents[image.candidate.label].add(firsts[image.pixels])
     few = [
         f"{findings.class_names[label]} ({len(digests)})"
         for label, digests in contents.items()
@@ -182,8 +189,16 @@ def split(findings: Findings, config: FolderConfig) -> dict[str, list[Image]]:
         place |= _deal(sorted(digests), config)
     dealt: dict[str, list[Image]] = {name: [] for name in (TRAIN, EVAL, TEST)}
     for image in sorted(findings.images, key=lambda one: (one.sha256, one.candidate.name)):
-        dealt[place[image.sha256]].append(image)
+        dealt[place[firsts[image.pixels]]].append(image)
     return dealt
+
+
+def _first_digests(images: Iterable[Image]) -> dict[bytes, str]:
+    """For each content the first hash among the files that hold it."""
+    firsts: dict[bytes, str] = {}
+    for image in images:
+        firsts[image.pixels] = min(image.sha256, firsts.get(image.pixels, image.sha256))
+    return firsts
 
 
 def _deal(digests: list[str], config: FolderConfig) -> dict[str, str]:

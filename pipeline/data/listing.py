@@ -5,7 +5,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from components.errors import DataError, UsageError
+from components.errors import DataError, UsageError, refusing
 
 _IMAGE_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".heic")
@@ -36,17 +36,20 @@ class Listing:
 def list_images(source: Path) -> Listing:
     """Lists all files below each class folder, in the order of their names.
 
-    Hidden files and folders are left out. A symbolic link is followed only to a file inside
-    the source.
+    Hidden files and folders are left out; a folder that cannot be read is bad. A symbolic
+    link is followed only to a file inside the source.
 
     Raises:
-        UsageError: if the source is no folder.
+        UsageError: if the source is no folder, or cannot be read.
         DataError: if it has no class folders, or has splits in their place.
     """
-    if not source.is_dir():
-        raise UsageError(f"--source {source} is no folder; it needs one folder of images a class")
-    entries = sorted(entry for entry in os.listdir(source) if not entry.startswith("."))
-    classes = [entry for entry in entries if (source / entry).is_dir()]
+    with refusing(UsageError, "--source"):
+        if not source.is_dir():
+            raise UsageError(
+                f"--source {source} is no folder; it needs one folder of images a class"
+            )
+        entries = sorted(entry for entry in os.listdir(source) if not entry.startswith("."))
+        classes = [entry for entry in entries if (source / entry).is_dir()]
     _check_classes(source, classes)
     listing = Listing(tuple(classes))
     listing.ignored += [entry for entry in entries if entry not in classes]
@@ -85,12 +88,17 @@ def _is_text(name: str) -> bool:
 
 
 def _walk(source: Path, root: Path, below: str, label: int, listing: Listing) -> None:
-    for entry in sorted(os.listdir(source / below)):
+    try:
+        entries = sorted(os.listdir(source / below))
+    except OSError as error:
+        listing.bad[below] = f"a folder that cannot be read: {error.strerror}"
+        return
+    for entry in entries:
         name = f"{below}/{entry}"
         path = source / name
         if entry.startswith("."):
             continue
-        if path.is_dir():
+        if os.path.isdir(path):
             if path.is_symlink():
                 listing.bad[name] = "a symbolic link to a folder, which is not followed"
             else:
@@ -106,9 +114,9 @@ def _walk(source: Path, root: Path, below: str, label: int, listing: Listing) ->
 def _refusal(path: Path, name: str, root: Path) -> str | None:
     if not _is_text(name):
         return "its name is no UTF-8 text"
-    if path.is_symlink() and not path.resolve().is_relative_to(root):
-        return "a symbolic link that leads out of the source folder"
     try:
+        if path.is_symlink() and not path.resolve().is_relative_to(root):
+            return "a symbolic link that leads out of the source folder"
         mode = path.stat().st_mode
     except OSError as error:
         return f"cannot be read: {error.strerror}"

@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.contract import LABELS_FILE, MANIFEST_FILE
-from components.errors import DataError, UsageError
+from components.contract import LABELS_FILE, MANIFEST_FILE, SPLITS
+from components.errors import DataError, UsageError, refusing
 from pipeline.data.records import Record, frame
 
 # Raised whenever the same input would give other files.
@@ -38,11 +38,29 @@ class Prepared:
     splits: Mapping[str, Iterable[Record]]
 
 
+@dataclass(frozen=True)
+class _Shard:
+    file: str
+    examples: int
+    bytes: int
+    sha256: str
+
+
 @dataclass
 class _Split:
     examples: int = 0
     per_class: list[int] = field(default_factory=list)
-    shards: list[dict[str, Any]] = field(default_factory=list)
+    shards: list[_Shard] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    format: int
+    kind: str
+    input: str
+    classes: list[str]
+    labels_sha256: str
+    splits: dict[str, _Split]
 
 
 def fingerprint(kind: str, **inputs: object) -> str:
@@ -51,11 +69,12 @@ def fingerprint(kind: str, **inputs: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@refusing(UsageError, "--output")
 def already_made(output: Path, input_digest: str) -> dict[str, Any] | None:
     """The manifest of an output that was made of this input, None where there is no output.
 
     Raises:
-        UsageError: if the folder holds something else.
+        UsageError: if the folder holds something else, or cannot be read.
         DataError: if its files are not those of its manifest.
     """
     if not output.exists() and not output.is_symlink():
@@ -76,13 +95,34 @@ def already_made(output: Path, input_digest: str) -> dict[str, Any] | None:
 
 
 def read_manifest(directory: Path) -> dict[str, Any] | None:
-    """Our manifest, None where there is none of ours."""
+    """Our manifest, None where there is none of ours.
+
+    Raises:
+        DataError: for one of ours that lacks something.
+    """
+    path = directory / MANIFEST_FILE
     try:
-        manifest = json.loads((directory / MANIFEST_FILE).read_text())
+        manifest = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, json.JSONDecodeError):
         return None
-    is_ours = isinstance(manifest, dict) and manifest.get("format") == FORMAT
-    return manifest if is_ours else None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        return None
+    problem = _problem(manifest)
+    if problem:
+        raise DataError(f"{path} is damaged ({problem}); remove {directory} and prepare again")
+    return manifest
+
+
+def _problem(manifest: Mapping[str, Any]) -> str:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        TypeAdapter(_Manifest).validate_python(manifest, strict=False)
+    except ValidationError as error:
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    missing = [split for split in SPLITS if split not in manifest["splits"]]
+    return f"splits.{missing[0]}: missing" if missing else ""
 
 
 def check_files(directory: Path, manifest: Mapping[str, Any]) -> None:
@@ -115,19 +155,21 @@ def staging(output: Path) -> Iterator[Path]:
     """A hidden folder beside the output that becomes the output when the block ends well.
 
     Raises:
-        UsageError: if another process is making the same output.
+        UsageError: if another process is making the same output, or it cannot be made.
     """
-    output.parent.mkdir(parents=True, exist_ok=True)
     folder = output.parent / f".{output.name}.partial"
-    folder.mkdir(exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    with refusing(UsageError, f"--output {output} cannot be made"):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         _lock(lock, folder, output)
         # What a killed process left.
         _empty(folder)
         try:
             yield folder
-            folder.rename(output)
+            with refusing(UsageError, f"--output {output} cannot be made"):
+                folder.rename(output)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -161,14 +203,9 @@ def write(folder: Path, kind: str, input_digest: str, prepared: Prepared) -> dic
         split: _write_split(folder / split, records, len(prepared.class_names))
         for split, records in prepared.splits.items()
     }
-    manifest = {
-        "format": FORMAT,
-        "kind": kind,
-        "input": input_digest,
-        "classes": list(prepared.class_names),
-        "labels_sha256": hashlib.sha256(labels).hexdigest(),
-        "splits": {split: asdict(content) for split, content in splits.items()},
-    }
+    labels_digest = hashlib.sha256(labels).hexdigest()
+    names = list(prepared.class_names)
+    manifest = asdict(_Manifest(FORMAT, kind, input_digest, names, labels_digest, splits))
     (folder / LABELS_FILE).write_bytes(labels)
     (folder / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
     for path in (folder / LABELS_FILE, folder / MANIFEST_FILE):
@@ -207,7 +244,7 @@ def _shards(records: Iterable[Record], split: _Split) -> Iterator[list[bytes]]:
         yield shard
 
 
-def _write_shard(path: Path, frames: list[bytes]) -> dict[str, Any]:
+def _write_shard(path: Path, frames: list[bytes]) -> _Shard:
     buffer = io.BytesIO()
     # No name and no time, so that the same records give the same bytes.
     with gzip.GzipFile("", "wb", _GZIP_LEVEL, buffer, mtime=0) as file:
@@ -216,7 +253,7 @@ def _write_shard(path: Path, frames: list[bytes]) -> dict[str, Any]:
     path.write_bytes(data)
     _sync(path)
     digest = hashlib.sha256(data).hexdigest()
-    return {"file": path.name, "examples": len(frames), "bytes": len(data), "sha256": digest}
+    return _Shard(path.name, len(frames), len(data), digest)
 
 
 def _sync(path: Path) -> None:

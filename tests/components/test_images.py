@@ -213,6 +213,22 @@ def test_problems_are_told_image_by_image() -> None:
     assert image_problems.find_problems([]) == []
 
 
+def test_equal_pixels_are_told_whatever_their_bytes() -> None:
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(KINDS["rgb"])) as image:
+        image.save(buffer, "PNG", compress_level=0)
+    batch = [KINDS["rgb"], KINDS["gray JPEG"], buffer.getvalue()]
+    for inspected in (
+        image_problems.inspect(batch),
+        image_problems.inspect([*batch, REFUSED["PNG cut off"][0]])[:3],  # one by one
+        [image_problems.inspect([one])[0] for one in batch],
+    ):
+        assert [found.problem for found in inspected] == [None] * 3
+        assert inspected[0].pixels == inspected[2].pixels != inspected[1].pixels
+    (refused,) = image_problems.inspect([b"GIF89a"])
+    assert refused.pixels == b""
+
+
 def test_the_limit_of_pixels_is_inclusive() -> None:
     assert image_problems.find_problems([KINDS["rgb"]], max_pixels=1200) == [None]
     (problem,) = image_problems.find_problems([KINDS["rgb"]], max_pixels=1199)

@@ -29,6 +29,22 @@ except ZeroDivisionError:
 print("after")
 print("after, stderr", file=sys.stderr)
 """
+QUIET = """
+import os, subprocess, sys
+from pipeline.capture import quiet_stderr
+
+try:
+    with quiet_stderr():
+        print("to stderr", file=sys.stderr)
+        os.write(2, b"from C's stderr\\n")
+        subprocess.run(["sh", "-c", "echo child errs >&2"], check=True)
+        print("to stdout")
+        if sys.argv[1] == "fail":
+            raise ZeroDivisionError
+except ZeroDivisionError:
+    print("caught")
+print("after", file=sys.stderr)
+"""
 INSIDE = {
     "from Python",
     "to stderr",
@@ -84,3 +100,17 @@ sys.exit(set(os.listdir("/proc/self/fd")) != before)
 """
     command = [sys.executable, "-c", program, str(tmp_path / "log")]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+
+
+def test_stderr_is_held_back_and_comes_out_if_the_block_fails() -> None:
+    done = {
+        how: subprocess.run(
+            [sys.executable, "-c", QUIET, how], cwd=ROOT, check=True, capture_output=True, text=True
+        )
+        for how in ("work", "fail")
+    }
+    assert done["work"].stderr == "after\n"
+    assert done["work"].stdout == "to stdout\n"
+    held = {"to stderr", "from C's stderr", "child errs"}
+    assert set(done["fail"].stderr.splitlines()) == {*held, "after"}
+    assert done["fail"].stdout == "to stdout\ncaught\n"

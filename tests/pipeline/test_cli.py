@@ -97,6 +97,40 @@ def test_a_refused_run_writes_nothing(tmp_path: Path) -> None:
     assert not (workdir / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, "there is no file"),
+        ("root:x:0:0:root:/root:/bin/bash\n", "is no schema in text form (1:"),
+        ("", "the schema has no feature 'label'"),
+    ],
+)
+def test_a_schema_that_is_none_is_refused_before_anything_starts(
+    text: str | None, reason: str, tmp_path: Path
+) -> None:
+    data, schema, workdir = tmp_path / "data", tmp_path / "schema.pbtxt", tmp_path / "work"
+    counts = ["--train", "200", "--eval", "10", "--test", "10"]
+    assert cli.main(["data", "synthetic", "--output", str(data), *counts]) == 0
+    if text is not None:
+        schema.write_text(text)
+    arguments = ["run", "--data", str(data), "--workdir", str(workdir)]
+    arguments += ["--set", f"validation.schema={schema}"]
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "pipeline.cli", *arguments],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    (told,) = (line for line in done.stderr.splitlines() if not line.startswith("import time:"))
+    assert told.startswith("vitpipe: error: validation.schema: ")
+    assert reason in told
+    assert not (workdir / "runs").exists()
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not imported.intersection(HEAVY)
+
+
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """`vitpipe config` raises the error that is set here."""
@@ -137,6 +171,27 @@ def test_an_interruption_is_told_without_a_trace(
     failing.error = KeyboardInterrupt()
     assert cli.main(["config", "show"]) == 1
     assert capsys.readouterr().err == "vitpipe: interrupted\n"
+
+
+def test_what_the_system_refuses_is_one_sentence(
+    failing: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing.error = PermissionError(13, "Permission denied", "/here")
+    assert cli.main(["config", "show"]) == 1
+    assert capsys.readouterr().err == "vitpipe: error: /here: Permission denied\n"
+    failing.error = OSError("no number and no path")
+    assert cli.main(["config", "show"]) == 1
+    assert capsys.readouterr().err == "vitpipe: error: no number and no path\n"
+
+
+@pytest.mark.parametrize("place", ["/etc/passwd", "/proc/x", "/etc/passwd/below"])
+def test_a_work_directory_that_cannot_be_made_is_bad_usage(
+    place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", "--data", "/nowhere", "--workdir", place]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"vitpipe: error: --workdir {place} cannot be used: {place}: ")
+    assert len(error.splitlines()) == 1
 
 
 def test_a_fault_of_ours_is_not_hidden(failing: SimpleNamespace) -> None:

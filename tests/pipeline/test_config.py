@@ -1,6 +1,7 @@
 """Settings: composed, written, read back, and refused before anything starts."""
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,12 @@ def test_values_are_plain() -> None:
             "optimizer.learningrate=1",
             "there is no setting 'optimizer.learningrate'; did you mean optimizer.learning_rate?",
         ),
+        ("trainer.learning_rate=1", "did you mean optimizer.learning_rate?"),
+        ("optimizer.epochs=1", "did you mean trainer.epochs?"),
+        ("trainer.name=x", "did you mean optimizer.name?"),
+        ("epochs=3", "got 'epochs=3'; did you mean trainer.epochs?"),
+        ("learning_rat=3", "did you mean optimizer.learning_rate?"),
+        ("name=3", "did you mean model.name or optimizer.name?"),
         ("gate.topk_accuracy=1", "did you mean gate.top_k_accuracy?"),
         ("model.name=vit_cifr", "there is no model variant 'vit_cifr'; did you mean vit_cifar?"),
         ("zzz.zzz=1", "there is no section 'zzz'; known: validation, transform, model"),
@@ -142,7 +149,8 @@ def test_a_value_of_another_type_is_refused(text: str, place: str) -> None:
     [
         ("trainer.epochs=0", "trainer: epochs must be 1 or more, got 0"),
         ("trainer.batch_size=0", "batch_size must be 1 or more"),
-        ("trainer.seed=-1", "seed must be 0 or more"),
+        ("trainer.seed=-1", "seed must be 0 .. 2**32 - 1, got -1"),
+        ("trainer.seed=4294967296", "seed must be 0 .. 2**32 - 1, got 4294967296"),
         ("trainer.shuffle_buffer=0", "shuffle_buffer must be 1 or more"),
         ("trainer.label_smoothing=1", "label_smoothing must be 0 or more and below 1, got 1"),
         ("trainer.augmentation=mixup", "augmentation must be one of none, flip_rotate_zoom"),
@@ -183,6 +191,28 @@ def test_later_settings_win_and_others_stay() -> None:
     trainer = dataclasses.replace(demo.trainer, epochs=4, seed=7)
     gate = dataclasses.replace(demo.gate, top_k=2)
     assert config == dataclasses.replace(demo, trainer=trainer, gate=gate)
+
+
+FLOATS = [
+    f"{section}.{field}"
+    for section, field in FIELDS
+    if isinstance(getattr(getattr(RunConfig(), section), field), float)
+]
+
+
+@pytest.mark.parametrize("value", ["Infinity", "inf", "nan", "-inf", "1e999", "1" + 400 * "0"])
+@pytest.mark.parametrize("name", FLOATS)
+def test_infinity_and_nan_are_refused_everywhere(name: str, value: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        set_(f"{name}={value}")
+    section, _, field = name.partition(".")
+    assert section in str(caught.value)
+    assert field in str(caught.value)
+    assert re.search(r"got -?(inf|nan)", str(caught.value))
+
+
+def test_the_largest_seed_is_taken() -> None:
+    assert set_("trainer.seed=4294967295").trainer.seed == 2**32 - 1
 
 
 def test_any_model_can_be_refused() -> None:
@@ -240,6 +270,25 @@ def test_a_file_that_holds_no_settings_is_refused(text: str, tmp_path: Path) -> 
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(UsageError):
         from_values(read_yaml(tmp_path / "c.yaml"), preset("demo"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trainer: {epochs: 2026-01-01}", "trainer.epochs: expected a number, a text, true"),
+        ("trainer: {epochs: !!set {a}}", "trainer.epochs: expected a number, a text, true"),
+        ("trainer: {epochs: &x [*x]}", "trainer.epochs: expected a number, a text, true"),
+        ("model: {name: [1]}", "model.name: Input should be a valid string, got [1]"),
+        ("model: {name: {a: 1}}", "model.name: Input should be a valid string"),
+        ("model: {name: null}", "model.name: Input should be a valid string, got None"),
+        ("trainer: {2026-01-01: 1}", "there is no setting 'trainer.2026-01-01'"),
+    ],
+)
+def test_a_value_that_only_yaml_knows_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        from_values(read_yaml(tmp_path / "c.yaml"), preset("demo"))
+    assert message in str(caught.value)
 
 
 def test_a_file_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import VitpipeError
+from components.errors import UsageError, VitpipeError
 from pipeline.workdir import WorkDir
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +47,16 @@ def test_a_second_process_is_refused_and_told_who_is_at_work(tmp_path: Path) -> 
             )
         assert caught.value.exit_code == 1
         child.kill()
+
+
+def test_a_path_that_tfx_would_read_as_a_pattern_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "work[1]"
+    with (
+        pytest.raises(UsageError, match=r"--workdir: TFX reads \[ in a path as a wildcard"),
+        WorkDir(root).locked(),
+    ):
+        pytest.fail("work began")
+    assert not root.exists()
 
 
 def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:

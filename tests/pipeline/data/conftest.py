@@ -1,6 +1,8 @@
 import hashlib
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,9 @@ def binary_batches(tmp_path: Path) -> tuple[Path, dict[str, str], np.ndarray]:
         data = records[20 * index : 20 * index + 20].tobytes()
         (folder / name).write_bytes(data)
         digests[name] = hashlib.sha1(data).hexdigest()
-    (folder / "batches.meta.txt").write_text("".join(f"{name}\n" for name in NAMES) + "\n")
+    names = "".join(f"{name}\n" for name in NAMES)
+    (folder / "batches.meta.txt").write_text(names + "\n")
+    digests["batches.meta.txt"] = hashlib.sha1(names.encode()).hexdigest()
     return folder, digests, records
 
 
@@ -43,3 +47,28 @@ def contents() -> Callable[[Path], dict[str, bytes]]:
         return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
     return read
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter, as pytest's is not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def as_nobody() -> Callable[[], AbstractContextManager[None]]:
+    """Takes the super user's rights away for a while: nothing is unreadable to that one."""
+
+    @contextmanager
+    def without_rights() -> Iterator[None]:
+        before = os.geteuid()
+        if before == 0:
+            os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(before)
+
+    return without_rights

@@ -1,6 +1,7 @@
 import hashlib
 import http.server
 import io
+import shutil
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -93,6 +94,27 @@ def test_a_changed_or_missing_file_is_refused(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["batches"]
 
 
+def test_other_names_of_the_classes_are_refused(binary_batches: Batches, tmp_path: Path) -> None:
+    folder, digests, _ = binary_batches
+    expected = digests["batches.meta.txt"]
+    (folder / "batches.meta.txt").write_text("green\nred\nblue\n")
+    with pytest.raises(DataError, match=rf"batches\.meta\.txt has SHA-1 .* expected {expected}"):
+        cifar10.prepare(str(folder), tmp_path / "out", digests)
+    (folder / "batches.meta.txt").unlink()
+    with pytest.raises(DataError, match=r"batches\.meta\.txt is missing"):
+        cifar10.prepare(str(folder), tmp_path / "out", digests)
+
+
+def test_the_names_of_the_classes_count_with_and_without_an_empty_line_at_the_end(
+    binary_batches: Batches, tmp_path: Path
+) -> None:
+    folder, digests, _ = binary_batches
+    for number, text in enumerate(("red\ngreen\nblue\n", "red\ngreen\nblue\n\n")):
+        (folder / "batches.meta.txt").write_text(text)
+        made = cifar10.prepare(str(folder), tmp_path / f"out{number}", digests)
+        assert made["classes"] == ["red", "green", "blue"]
+
+
 def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         cifar10.prepare(str(tmp_path / "nothing"), tmp_path / "out")
@@ -137,6 +159,34 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(
         tar.addfile(info, io.BytesIO(bytes(info.size)))
     with pytest.raises(DataError, match="more than 1048576 bytes"):
         archive.unpack(path, {"test_batch.bin"}, tmp_path)
+
+
+def test_an_archive_with_two_files_of_a_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bad.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        for folder in ("a", "b"):
+            tar.addfile(entry(f"{folder}/test_batch.bin"), io.BytesIO())
+    with pytest.raises(DataError, match=r"more than one test_batch\.bin; refused"):
+        cifar10.prepare(str(path), tmp_path / "out")
+
+
+def test_an_unreadable_source_is_told(
+    binary_batches: Batches, open_folder: Path, as_nobody: Callable
+) -> None:
+    folder, digests, _ = binary_batches
+    source = open_folder / "source"
+    shutil.copytree(folder, source)
+    packed = pack(folder, open_folder / "cifar.tar.gz")
+    target = open_folder / "target"
+    target.mkdir()
+    target.chmod(0o777)
+    for path in (source / "test_batch.bin", source / "batches.meta.txt", source, packed):
+        mode = path.stat().st_mode
+        path.chmod(0)
+        given = packed if path == packed else source
+        with as_nobody(), pytest.raises((DataError, UsageError), match=r"Permission denied"):
+            cifar10.prepare(str(given), target / "out", digests)
+        path.chmod(mode)
 
 
 @pytest.mark.parametrize("keep", [0, 20, 3000])

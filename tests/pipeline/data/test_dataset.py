@@ -1,3 +1,5 @@
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -135,11 +137,70 @@ def test_our_manifest_says_what_the_records_say(tmp_path: Path) -> None:
     assert by_manifest.class_names == synthetic.CLASS_NAMES
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"format": 1}', "kind: "),
+        ('{"format": 1, "splits": 3}', "kind: "),
+        ("SPLITS", "splits: "),
+        ("TEST", r"splits\.test: missing"),
+        ("SHARD", r"splits\.train\.shards\.0\.sha256: "),
+    ],
+)
+def test_a_manifest_that_lacks_something_is_told(tmp_path: Path, text: str, problem: str) -> None:
+    manifest = synthetic.prepare(SyntheticConfig(train=40, eval=20, test=10), tmp_path / "out")
+    shard = {"file": "part-00000.tfrecord.gz", "examples": 40, "bytes": 1}
+    texts = {
+        "SPLITS": {key: value for key, value in manifest.items() if key != "splits"},
+        "TEST": manifest | {"splits": {key: manifest["splits"][key] for key in ("train", "eval")}},
+        "SHARD": manifest | {"splits": {"train": {"shards": [shard]}}},
+    }
+    (tmp_path / "out/manifest.json").write_text(json.dumps(texts[text]) if text in texts else text)
+    with pytest.raises(DataError, match=rf"manifest\.json is damaged \({problem}.* prepare again"):
+        read_dataset(tmp_path / "out")
+
+
+def test_a_folder_in_place_of_the_labels_or_the_manifest_is_told(foreign: Path) -> None:
+    for name in ("labels.txt", "manifest.json"):
+        (foreign / name).mkdir()
+        with pytest.raises(DataError, match=rf"--data: .*{name}: Is a directory"):
+            read_dataset(foreign)
+        (foreign / name).rmdir()
+
+
+def test_an_unreadable_shard_is_told(open_folder: Path, as_nobody: Callable) -> None:
+    for name in ("train", "eval", "test"):
+        write(open_folder / name / "x.tfrecord", [0])
+    (open_folder / "test" / "x.tfrecord").chmod(0)
+    with as_nobody(), pytest.raises(DataError, match=r"--data: .*x\.tfrecord: Permission denied"):
+        read_dataset(open_folder)
+
+
 def test_a_file_more_than_the_manifest_names_is_refused(tmp_path: Path) -> None:
     synthetic.prepare(SyntheticConfig(train=40, eval=20, test=10), tmp_path / "out")
     (tmp_path / "out/train/.DS_Store").write_bytes(b"x")
     with pytest.raises(DataError, match="is not in the manifest"):
         read_dataset(tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["d[1]", "d*", "d?", "d\\1"])
+def test_a_path_that_tfx_would_read_as_a_pattern_is_refused(tmp_path: Path, name: str) -> None:
+    config = SyntheticConfig(train=40, eval=20, test=10)
+    synthetic.prepare(config, tmp_path / "d1")
+    synthetic.prepare(config, tmp_path / name)
+    with pytest.raises(UsageError, match=r"as a wildcard.* rename it, or give a symbolic link"):
+        read_dataset(tmp_path / name)
+    (tmp_path / "plain").symlink_to(tmp_path / name)
+    assert read_dataset(tmp_path / "plain").directory == tmp_path / "plain"
+    assert tf.io.gfile.glob(str(tmp_path / "plain" / "test" / "*")) == [
+        str(path) for path in read_dataset(tmp_path / "plain").files["test"]
+    ]
+
+
+def test_a_shard_whose_name_is_a_pattern_is_refused(foreign: Path) -> None:
+    write(foreign / "train" / "x[1].tfrecord", [1])
+    with pytest.raises(UsageError, match=r"reads \[ in a path as a wildcard.*x\[1\]\.tfrecord"):
+        read_dataset(foreign)
 
 
 def test_the_names_of_eval_folders_do_not_overlap() -> None:

@@ -1,6 +1,7 @@
 import io
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,29 @@ def test_bad_files_stop_it_each_with_name_and_reason(source: Path) -> None:
     assert not (source.parent / "out").exists()
 
 
+def test_what_cannot_be_read_is_bad_with_its_reason(open_folder: Path, as_nobody: Callable) -> None:
+    for name in ("cat/1.png", "cat/2.png", "cat/below/1.png", "dog/1.png"):
+        (open_folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (open_folder / name).write_bytes(picture(1))
+    (open_folder / "cat" / "1.png").chmod(0)
+    (open_folder / "cat" / "below").chmod(0)
+    (open_folder / "dog").chmod(0o444)  # its list can be read, its files cannot
+    with as_nobody():
+        listing = list_images(open_folder)
+        (batch,) = folder._batches(listing.candidates, listing.bad)
+    assert [candidate.name for candidate, _ in batch] == ["cat/2.png"]
+    assert listing.bad == {
+        "cat/1.png": "cannot be read: Permission denied",
+        "cat/below": "a folder that cannot be read: Permission denied",
+        "dog/1.png": "cannot be read: Permission denied",
+    }
+    (open_folder / "dog").chmod(0o755)
+    (open_folder / "cat" / "below").chmod(0o755)
+    open_folder.chmod(0)
+    with as_nobody(), pytest.raises(UsageError, match=r"--source: .*Permission denied"):
+        list_images(open_folder)
+
+
 def test_bad_files_are_left_out_when_asked(source: Path) -> None:
     expected = bad_files(source)
     _, findings = prepare(source, skip_bad=True)
@@ -141,7 +165,7 @@ def test_hidden_and_other_files_are_ignored_and_links_inside_followed(source: Pa
     _, findings = prepare(source)
     assert findings.ignored == ["README.md", "cat/notes.txt"]
     assert findings.bad == {}
-    assert findings.copies == ["dog/again.png"]
+    assert findings.copies == {"dog/again.png": "dog/29.png"}
 
 
 def test_copies_are_told_and_share_a_split(source: Path) -> None:
@@ -151,7 +175,29 @@ def test_copies_are_told_and_share_a_split(source: Path) -> None:
     found = written(source.parent / "out")
     for index in range(10, 20):
         assert found[f"dog/copy{index}.png"][0] == found[f"dog/{index}.png"][0]
-    assert len(findings.copies) == 10
+    assert findings.copies == {f"dog/copy{i}.png": f"dog/{i}.png" for i in range(10, 20)}
+
+
+def test_the_same_pixels_in_other_bytes_are_copies_too(source: Path) -> None:
+    for index in range(10, 20):
+        with Image.open(source / f"dog/{index}.png") as image:
+            image.save(source / f"dog/again{index}.png", compress_level=0)
+        assert (source / f"dog/again{index}.png").read_bytes() != picture(100 + index)
+    _, findings = prepare(source, eval_fraction=0.3, test_fraction=0.3)
+    assert findings.copies == {f"dog/again{i}.png": f"dog/{i}.png" for i in range(10, 20)}
+    found = written(source.parent / "out")
+    for index in range(10, 20):
+        assert found[f"dog/again{index}.png"][0] == found[f"dog/{index}.png"][0]
+    with Image.open(source / "dog/29.png") as image:
+        image.save(source / "cat/29.png", compress_level=0)
+    with pytest.raises(DataError, match=r"cat/29\.png: the same image is in another class: dog"):
+        folder.prepare(FolderConfig(), source, source.parent / "more")
+
+
+def test_images_of_one_colour_and_another_shape_are_no_copies(source: Path) -> None:
+    for shape in ((4, 6), (6, 4), (3, 8)):
+        Image.new("RGB", shape, "red").save(source / f"dog/{shape[0]}.png")
+    assert prepare(source)[1].copies == {}
 
 
 def test_the_same_image_in_two_classes_is_bad(source: Path) -> None:
@@ -217,5 +263,7 @@ def test_settings_out_of_range_are_refused(setting: dict[str, Any]) -> None:
 def test_the_largest_size_of_an_image_can_be_set(source: Path) -> None:
     with pytest.raises(DataError, match=r"50 bad files .*--skip-bad") as caught:
         prepare(source, max_pixels=40)
-    assert "pixels, more than the 40 allowed" in str(caught.value)
+    lines = str(caught.value).splitlines()[1:]
+    assert len(lines) == 50, "every one is listed"
+    assert all("pixels, more than the 40 allowed" in line for line in lines)
     prepare(source, max_pixels=70)
