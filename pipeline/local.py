@@ -19,6 +19,7 @@ from components.preconditions import few_steps, require_trainable
 from pipeline.capture import captured_output
 from pipeline.config import RunConfig, to_values, to_yaml
 from pipeline.data.dataset import DataSet, read_dataset
+from pipeline.paths import require_writable
 from pipeline.progress import Progress
 from pipeline.record import CONFIG_FILE, LOG_FILE, REPORT_FILE, RunRecord
 from pipeline.report import summary_table
@@ -53,6 +54,7 @@ def run(request: Request) -> int:
     with request.workdir.locked():
         dataset = read_dataset(request.data)
         _refuse_early(request.config, dataset)
+        require_writable(request.model_dir, "the folder to push to")
         folder = request.workdir.new_run()
         (folder / CONFIG_FILE).write_text(to_yaml(request.config))
         record = RunRecord(folder, _first_entries(request, dataset))

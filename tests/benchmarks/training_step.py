@@ -121,10 +121,10 @@ def measure(args: argparse.Namespace, config: RunConfig, graph: Path) -> dict[st
         trainer = dataclasses.replace(config.trainer, precision=precision, xla=xla)
         changed = dataclasses.replace(config, trainer=trainer)
         model = build_model(changed, len(dataset.class_names), 10_000)
-        way = model, build_streams(dataset, changed, graph).by_way[FED]
+        stream = build_streams(dataset, changed, graph).by_way[FED]
         # Traced now, as the next model is built with another precision or compiler.
-        step_seconds(*way, Plan(1, 1, 1))
-        ways[f"{precision}, xla {xla}"] = way
+        step_seconds(model, stream, Plan(1, 1, 1))
+        ways[f"{precision}, xla {xla}"] = model, stream
     found: dict[str, list[float]] = {way: [] for way in ways}
     for number in range(plan.rounds):
         order = list(ways) if number % 2 == 0 else list(ways)[::-1]

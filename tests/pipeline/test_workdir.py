@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from components.errors import UsageError, VitpipeError
+from pipeline.paths import require_writable
 from pipeline.workdir import WorkDir
 
 ROOT = Path(__file__).parents[2]
 HOLDER = """
 import sys
 from pathlib import Path
+from pipeline.paths import require_writable
 from pipeline.workdir import WorkDir
 with WorkDir(Path(sys.argv[1])).locked():
     print("locked", flush=True)
@@ -57,6 +59,14 @@ def test_a_path_that_tfx_would_read_as_a_pattern_is_refused(tmp_path: Path) -> N
     ):
         pytest.fail("work began")
     assert not root.exists()
+
+
+@pytest.mark.parametrize("folder", ["file", "file/vit/1"])
+def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match=f"push: .*{folder} cannot be used.*is no folder"):
+        require_writable(tmp_path / folder, "push")
+    require_writable(tmp_path / "to/be/made", "push")
 
 
 def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
