@@ -17,7 +17,6 @@ ROOT = Path(__file__).parents[2]
 HOLDER = """
 import sys
 from pathlib import Path
-from pipeline.paths import require_writable
 from pipeline.workdir import WorkDir
 with WorkDir(Path(sys.argv[1])).locked():
     print("locked", flush=True)
