@@ -20,7 +20,7 @@ _TONES = {"good": "bold green", "bad": "bold red", "plain": "bold"}
 
 
 def summary_table(summary: Mapping[str, Any], stream: TextIO, interactive: bool) -> None:
-    """Writes what a run did and how it ended, in about 20 lines of at most 80 columns.
+    """Writes what a run did and how it ended, in about 25 lines of at most 80 columns.
 
     Paths and the command that resumes are never broken, however long. A run that failed
     ends with the component, the reason, the log and that command.

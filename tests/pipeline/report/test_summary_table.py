@@ -112,8 +112,8 @@ def test_what_is_copied_is_never_broken_and_the_rest_fits(interactive: bool, mad
 
 def test_a_long_reason_is_cut_and_the_log_named(made: Any) -> None:
     lines = table(made.failed(message="\n".join(f"reason {i}" for i in range(50))))
-    assert len(lines) <= 22
-    assert "44 more lines in the log" in lines[-3]
+    assert len(lines) <= 28
+    assert "38 more lines in the log" in lines[-3]
 
 
 def test_without_a_terminal_there_are_no_control_characters(made: Any) -> None:
