@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from models.activation import activate
@@ -188,12 +189,12 @@ class Attention(SeededLayer):
     def call(self, x: Any, affine: Any = None, training: bool | None = None) -> Any:
         _, tokens, width = x.shape
         size = width // self.heads
-        qkv = ops.reshape(
-            self.qkv(x, affine=affine), (-1, tokens, 3, self.heads, size)
-        )  # (B, T, 3, H, D/H)
+        # Scaling the queries' weights costs D * D products, scaling the scores T * T * H an image.
+        factors = np.repeat(np.float32([1.0 / math.sqrt(size), 1.0, 1.0]), width)
+        qkv = self.qkv(x, affine=affine, factors=ops.cast(factors, x.dtype))
+        qkv = ops.reshape(qkv, (-1, tokens, 3, self.heads, size))  # (B, T, 3, H, D/H)
         query, key, value = ops.unstack(ops.transpose(qkv, (2, 0, 3, 1, 4)), 3)  # (B, H, T, D/H)
-        # Scaling the queries costs T * D products an image, scaling the scores T * T * H.
-        mixed = self._attend(query * (1.0 / math.sqrt(size)), key, value, training)
+        mixed = self._attend(query, key, value, training)
         heads = ops.transpose(mixed, (0, 2, 1, 3))  # (B, T, H, D/H)
         out = self.output_projection(ops.reshape(heads, (-1, tokens, width)))  # (B, T, D)
         return self.drop_output(out, training=training)

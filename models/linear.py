@@ -26,16 +26,19 @@ class Linear(keras.layers.Dense):
     """keras.layers.Dense, without activation: (..., inputs) -> (..., units).
 
     Where `affine` is given, scale and offset (inputs,), the input stands for inputs * scale +
-    offset. That is done to the weights, which are fewer: (x s + o) W = x (s W) + o W.
+    offset, and where `factors` (units,) are, the output is multiplied with them. Both is done
+    to the weights, which are fewer: (x s + o) W = x (s W) + o W.
     """
 
-    def call(self, inputs: Any, affine: Any = None, training: bool | None = None) -> Any:
-        out, bias = self.product(inputs, affine)
+    def call(self, inputs: Any, affine: Any = None, factors: Any = None) -> Any:
+        out, bias = self.product(inputs, affine, factors)
         return out if bias is None else add_offset(out, bias)
 
-    def product(self, inputs: Any, affine: Any = None) -> tuple[Any, Any]:
+    def product(self, inputs: Any, affine: Any = None, factors: Any = None) -> tuple[Any, Any]:
         """What `call` adds up: a product (..., units), and the bias (units,) or None."""
         kernel, bias = self.kernel, self.bias if self.use_bias else None
+        if factors is not None:
+            kernel, bias = kernel * factors, None if bias is None else bias * factors
         if affine is not None:
             scale, offset = affine
             shift = ops.matmul(offset, kernel)
