@@ -38,14 +38,14 @@ def activate(x: Any, bias: Any, drawn: Any = None, rate: float = 0.0) -> Any:
 @fused
 def _activated(x: Any, bias: Any, drawn: Any, rate: float) -> Any:
     z = _wide(x) + _wide(bias)
-    return ops.cast(z * _cumulative(z) * multiplier(drawn, rate, x.shape[-1], z.dtype), x.dtype)
+    return ops.cast(z * _cumulative(z) * multiplier(drawn, rate, z.dtype), x.dtype)
 
 
 @fused
 def _gradients(upstream: Any, x: Any, bias: Any, drawn: Any, rate: float) -> tuple[Any, Any]:
     z = _wide(x) + _wide(bias)
     density = ops.exp(-0.5 * math.log(2.0 * math.pi) - 0.5 * z * z)
-    kept = _wide(upstream) * multiplier(drawn, rate, x.shape[-1], z.dtype)
+    kept = _wide(upstream) * multiplier(drawn, rate, z.dtype)
     of_z = kept * (_cumulative(z) + z * density)
     of_bias = ops.sum(ops.reshape(of_z, (-1, x.shape[-1])), axis=0)
     return ops.cast(of_z, x.dtype), ops.cast(of_bias, bias.dtype)

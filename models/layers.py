@@ -190,7 +190,7 @@ class Attention(SeededLayer):
         _, tokens, width = x.shape
         size = width // self.heads
         # Scaling the queries' weights costs D * D products, scaling the scores T * T * H an image.
-        factors = np.repeat(np.float32([1.0 / math.sqrt(size), 1.0, 1.0]), width)
+        factors = np.repeat(np.array([1.0 / math.sqrt(size), 1.0, 1.0], "float32"), width)
         qkv = self.qkv(x, affine=affine, factors=ops.cast(factors, x.dtype))
         qkv = ops.reshape(qkv, (-1, tokens, 3, self.heads, size))  # (B, T, 3, H, D/H)
         query, key, value = ops.unstack(ops.transpose(qkv, (2, 0, 3, 1, 4)), 3)  # (B, H, T, D/H)

@@ -21,12 +21,9 @@ def test_the_share_is_the_rate(rate: float) -> None:
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.25, 0.5, 0.9])
-def test_what_is_kept_is_divided_by_its_columns_share(rate: float) -> None:
-    out = dropped(rate, (20_000, 8))
-    for column in out.T:
-        (kept,) = set(column[column != 0].tolist())
-        assert 1 - 1 / kept == pytest.approx(rate, abs=1 / 256)
-        assert column.mean() == pytest.approx(1, abs=5 * kept * np.sqrt(0.25 / 20_000))
+def test_what_is_kept_is_divided_by_the_share_that_is(rate: float) -> None:
+    out = dropped(rate, (200, 100, 8))
+    np.testing.assert_allclose(out[out != 0], 1 / (1 - rate), rtol=1e-6)
 
 
 @pytest.mark.parametrize("rate", [1e-4, 0.9999])
@@ -36,11 +33,25 @@ def test_extreme_rates_stay_finite(rate: float) -> None:
     assert (out != 0).any()
 
 
-def test_neighbours_and_halves_are_independent() -> None:
-    zero = (dropped(0.5, (2000, 64)) == 0).astype(float) - 0.5
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_neighbours_and_halves_are_independent(axis: int) -> None:
+    zero = (dropped(0.5, (64, 64, 64)) == 0).astype(float) - 0.5
     for shift in (1, 2, 31, 32, 33):
-        correlation = 4 * (zero * np.roll(zero, shift, axis=1)).mean()
+        correlation = 4 * (zero * np.roll(zero, shift, axis)).mean()
         assert abs(correlation) < 5 / np.sqrt(zero.size)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_the_mask_of_an_image_repeats_itself_in_no_other(rate: float) -> None:
+    # Were the mask a sum of what images and places have of their own, images would be alike
+    # or opposite in all places together: what they have in common would vary far more.
+    images, places = 200, 300
+    zero = (dropped(rate, (images, places, 4)) == 0).astype(float) - rate
+    for column in np.moveaxis(zero, 2, 0):
+        common = (column @ column.T)[~np.eye(images, dtype=bool)]
+        expected = places * (rate * (1 - rate)) ** 2
+        # Five standard deviations of the mean of about 20,000 squares.
+        assert (common**2).mean() == pytest.approx(expected, rel=5 * np.sqrt(2 / (images**2 / 2)))
 
 
 @pytest.mark.parametrize("shape", [(7,), (3, 1), (2, 5, 9), (4, 8)])
